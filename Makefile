@@ -1,0 +1,59 @@
+# Every target works in a fresh clone: it makes .venv and installs what it needs.
+# .venv/.demo, .venv/.test and .venv/.docs remember that this has been done.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# make demo DATASET=yeast ARGS="--output pictures"
+DATASET ?=
+ARGS ?=
+
+STAMPS := $(VENV)/.demo $(VENV)/.test $(VENV)/.docs
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs lint format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    train on real data, print scores, draw the label similarities"
+	@echo "             (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
+	@echo "              ARGS=...: further arguments of examples/plot_quickstart.py)"
+	@echo "make test    lint, and run all tests and examples"
+	@echo "make docs    build the documentation in docs/_build/html"
+	@echo "make lint    check style and format"
+	@echo "make format  put style and format right"
+	@echo "make clean   remove what was built, but not $(VENV)"
+	@echo
+	@echo "PYTHON=...   the Python that makes $(VENV) (3.11 or later; now $(PYTHON))"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS): $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -c constraints.txt -e ".[$*]"
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/plot_quickstart.py \
+	    $(if $(DATASET),--dataset $(DATASET)) $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+format: $(VENV)/.test
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf build dist docs/_build *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find skcgmvae tests examples docs -name __pycache__ -type d -prune \
+	    -exec rm -rf {} +

@@ -1,0 +1,8 @@
+"""Multi-label classification the scikit-learn way."""
+
+from skcgmvae._classifier import CGMVAEClassifier
+from skcgmvae._configurations import paper_configuration
+
+__version__ = "0.1.0"
+
+__all__ = ["CGMVAEClassifier", "paper_configuration"]

@@ -1,0 +1,125 @@
+"""Batches as slices of whole arrays, dense or sparse.
+
+A batch is what skorch expects, a pair ``(x, y)``: ``x`` is a dict with the rows
+under ``"x"`` and, where there are any, their weights under ``"sample_weight"``;
+``y`` is a float tensor (B, L), or None for prediction.
+"""
+
+import math
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch.utils.data import Dataset
+
+from skcgmvae._network import SparseRows
+
+
+class Rows(Dataset):
+    """The rows of a scaled feature matrix, a label matrix and weights.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features), float32
+    Y : ndarray or CSR matrix of shape (n_samples, n_labels), optional
+    sample_weight : ndarray of shape (n_samples,), optional
+    device : torch.device
+        Dense arrays are moved there whole; of sparse ones, each batch is.
+    """
+
+    def __init__(self, X, Y=None, sample_weight=None, *, device="cpu"):
+        self.device = torch.device(device)
+        self.X = self._place(X)
+        self.Y = None if Y is None else self._place(Y)
+        self.sample_weight = None
+        if sample_weight is not None:
+            self.sample_weight = self._place(np.asarray(sample_weight, np.float32))
+
+    def __len__(self):
+        return self.X.shape[0]
+
+    def take(self, index):
+        """The batch of the rows ``index`` (a tensor of row numbers)."""
+        x = {"x": self._features(index)}
+        if self.sample_weight is not None:
+            x["sample_weight"] = self.sample_weight[index.to(self.device)]
+        return x, None if self.Y is None else self._labels(index)
+
+    def _place(self, array):
+        if sp.issparse(array):
+            return array
+        # from_numpy refuses negative strides and warns of read-only memory.
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            array = array.copy()
+        return torch.from_numpy(array).to(self.device)
+
+    def _features(self, index):
+        if not sp.issparse(self.X):
+            return self.X[index.to(self.device)]
+        rows = self.X[index.numpy()]
+        return SparseRows(
+            *(
+                torch.from_numpy(part).to(self.device)
+                for part in (rows.indices, rows.indptr[:-1], rows.data)
+            )
+        )
+
+    def _labels(self, index):
+        if sp.issparse(self.Y):
+            labels = torch.from_numpy(self.Y[index.numpy()].toarray())
+            return labels.to(self.device).float()
+        return self.Y[index.to(self.device)].float()
+
+
+class Batches:
+    """Iterate over :class:`Rows` in batches of even size.
+
+    Rows are dealt out evenly: no batch is more than one row smaller than another, so
+    none is a straggler of a single row with a wild gradient.
+
+    Parameters
+    ----------
+    dataset : Rows
+    batch_size : int
+        The largest size of a batch.
+    min_steps : int
+        Pass over the rows again, in a new order, until there were so many batches.
+    shuffle : bool
+        Deal the rows in a new random order in each pass, by torch's global generator.
+    """
+
+    def __init__(self, dataset, batch_size, min_steps=1, shuffle=False):
+        self.dataset = dataset
+        self.n_batches = max(1, math.ceil(len(dataset) / batch_size))
+        self.n_passes = max(1, math.ceil(min_steps / self.n_batches))
+        self.shuffle = shuffle
+
+    def __len__(self):
+        return self.n_batches * self.n_passes
+
+    def __iter__(self):
+        n_rows = len(self.dataset)
+        for _ in range(self.n_passes):
+            order = torch.randperm(n_rows) if self.shuffle else torch.arange(n_rows)
+            for index in torch.tensor_split(order, self.n_batches):
+                yield self.dataset.take(index)
+
+
+class Chunks:
+    """Iterate over :class:`Rows` for prediction, in chunks of one fixed size.
+
+    The last chunk is filled up with its first row. The kernels of a matrix product
+    depend on its shape; with one shape for all, the result for a row does not depend,
+    to the last bit, on how many rows it was sent with.
+    """
+
+    size = 128
+
+    def __init__(self, dataset, **_):
+        self.dataset = dataset
+
+    def __iter__(self):
+        n_rows = len(self.dataset)
+        for start in range(0, n_rows, self.size):
+            index = torch.arange(start, start + self.size)
+            yield self.dataset.take(torch.where(index < n_rows, index, start))

@@ -1,0 +1,153 @@
+"""The callbacks of the training: best weights, progress, scikit-learn's own."""
+
+import copy
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+from tqdm import tqdm
+
+
+class KeepBest(Callback):
+    """Early stopping, the best weights, and an end to training that diverges.
+
+    Parameters
+    ----------
+    patience : int or None
+        Stop when ``valid_loss`` has not improved for so many epochs, and restore the
+        weights of the best. None trains on to the last epoch and keeps its weights.
+    tol : float
+        How much better, in log-loss, counts as an improvement.
+    """
+
+    def __init__(self, patience, tol):
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net, **kwargs):
+        self.best_loss_ = np.inf
+        self.best_epoch_ = None
+        self.best_logit_scale_ = 1.0
+        self.best_weights_ = None
+        self.misses_ = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        epoch = net.history[-1]
+        losses = [v for k, v in epoch.items() if k in ("train_loss", "valid_loss")]
+        if not np.isfinite(losses).all():
+            self._diverged(net, epoch["epoch"])
+            return
+        if self.patience is None:
+            self._keep(net, epoch)
+            return
+        loss = epoch["valid_loss"]
+        if loss < self.best_loss_:
+            self.misses_ = 0 if loss < self.best_loss_ - self.tol else self.misses_ + 1
+            self.best_loss_ = loss
+            self._keep(net, epoch)
+        else:
+            self.misses_ += 1
+        if self.misses_ >= self.patience:
+            net.request_stop()
+
+    def on_train_end(self, net, **kwargs):
+        if self.best_weights_ is not None:
+            net.load_weights(self.best_weights_)
+        self.best_weights_ = None
+
+    def _keep(self, net, epoch):
+        self.best_epoch_ = epoch["epoch"]
+        self.best_logit_scale_ = epoch.get("valid_logit_scale", 1.0)
+        self.best_weights_ = net.current_weights()
+
+    def _diverged(self, net, epoch):
+        lr = net.lr
+        if self.best_weights_ is None:
+            raise ValueError(
+                f"Training diverged in epoch {epoch}: the loss is not finite. "
+                f"Lower lr (it is {lr}), or alpha, beta, kl_weight and recon_weight, "
+                "or leave scale_features=True."
+            )
+        warnings.warn(
+            f"Training diverged in epoch {epoch}: the loss is not finite. The "
+            f"weights of epoch {self.best_epoch_} are kept. Lower lr (it is {lr}).",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+        net.request_stop()
+
+
+class ProgressBar(Callback):
+    """A bar over the epochs that shows the losses by term."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", leave=True)
+
+    def on_epoch_end(self, net, **kwargs):
+        epoch = net.history[-1]
+        losses = {
+            name.removeprefix("train_").removesuffix("_loss"): f"{value:.4g}"
+            for name, value in epoch.items()
+            if name.startswith("train_") and name != "train_batch_count"
+            or name == "valid_loss"
+        }
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        self.bar_.close()
+        self.bar_ = None
+
+
+class ScikitLearnCallbacks(Callback):
+    """Let the callbacks of :mod:`sklearn.callback` see each epoch of a fit."""
+
+    def initialize(self):
+        self.context_ = None
+        return self
+
+    @contextmanager
+    def attached(self, estimator, X, Y, sample_weight):
+        """Report the epochs trained inside as tasks of ``estimator.fit(X, Y)``."""
+        context = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+        if context is None:
+            yield
+            return
+        weights = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.observed_ = {"estimator": estimator, "X": X, "y": Y, "metadata": weights}
+        self.context_ = context.call_on_fit_task_begin(**self.observed_)
+        try:
+            yield
+            context.call_on_fit_task_end(**self.observed_)
+        finally:
+            # The model keeps this callback; it must not keep the data.
+            self.context_ = self.epoch_ = self.observed_ = None
+
+    def on_epoch_begin(self, net, **kwargs):
+        if self.context_ is not None:
+            self.epoch_ = self.context_.subcontext(task_name="epoch")
+            self.epoch_.call_on_fit_task_begin(**self.observed_)
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.context_ is None:
+            return
+        stop = self.epoch_.call_on_fit_task_end(
+            **self.observed_,
+            reconstruction_attributes=lambda: {
+                "net_": _snapshot(net),
+                "logit_scale_": net.history[-1].get("valid_logit_scale", 1.0),
+            },
+        )
+        if stop:
+            net.request_stop()
+
+
+def _snapshot(net):
+    """A copy of the net that predicts as if training stopped now."""
+    weights = net.current_weights()
+    snapshot = copy.copy(net)
+    snapshot.average_weights_ = None
+    snapshot.load_weights(weights)
+    return snapshot

@@ -1,0 +1,412 @@
+"""CGMVAEClassifier: C-GMVAE as a scikit-learn classifier and transformer."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skcgmvae._losses import CGMVAELoss
+from skcgmvae._network import ACTIVATIONS, CGMVAE
+from skcgmvae._neural import BaseNeuralClassifier
+
+
+class CGMVAEClassifier(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralClassifier
+):
+    """Multi-label classifier: a Gaussian-mixture VAE with contrastive learning.
+
+    Each label has a learnt embedding and, from it, a Gaussian in a latent space. The
+    labels of a row make the mixture that its own latent Gaussian is drawn towards; a
+    decoder turns a latent sample into a feature embedding, which a contrastive and a
+    cross-entropy loss bring close to the embeddings of the row's labels. The
+    probability of a label is the sigmoid of the inner product of the two [1]_.
+
+    It accepts a label matrix as well as a 1-D ``y``, dense or sparse ``X``, trains on
+    a GPU where there is one, and is a transformer too: :meth:`transform` gives the
+    latent means.
+
+    Parameters
+    ----------
+    latent_dim : int, default=64
+        Dimensions d of the latent space (paper: 64).
+    embedding_dim : int, default=512
+        Dimensions E of the label and feature embeddings (paper: 512 to 3072).
+    encoder_layer_sizes : tuple of int, default=(256, 512, 256)
+        Widths of the feature encoder's hidden layers (paper: the same).
+    label_encoder_layer_sizes : tuple of int, default=(512, 256)
+        Widths of the label encoder's hidden layers (paper: the same).
+    decoder_layer_sizes : tuple of int, default=(512, 512)
+        Widths of the decoder's hidden layers (paper: the same).
+    activation : {"relu", "leaky_relu", "gelu"}, default="relu"
+        Activation of all hidden layers (paper: ReLU).
+    dropout : float, default=0.5
+        Probability, in [0, 1), with which a hidden unit of the feature encoder or the
+        decoder is dropped in training (paper: 0.3 or 0.5).
+    prior : {"mixture", "gaussian"} or None, default="mixture"
+        ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
+        for a row without labels. ``"gaussian"``: N(0, I) for every row, the
+        uni-Gaussian of Table 4. None: no KL term, "contrastive only".
+    normalize : {"contrastive", "feature"} or None, default="contrastive"
+        ``"contrastive"``: the contrastive loss compares embeddings of unit norm
+        (appendix A), predictions use the embeddings as they are. ``"feature"``: the
+        decoder's output has unit norm everywhere, label embeddings are free (the
+        published code). None: both losses take the plain inner product.
+    reconstruction : {"gaussian", "bernoulli"} or None, default=None
+        Likelihood of ``x`` given z in Eq. 4, on the scaled features, summed over
+        them. ``"bernoulli"`` needs ``X`` in [0, 1] and ``scale_features=False``. None
+        leaves the term out, as the published code does.
+    skip_connection : bool, default=False
+        Let ``x`` enter the decoder beside z, as in the published code. The latent
+        space is then ignored, and :meth:`transform` nearly constant.
+    linear_path : bool, default=True
+        Add A x + b, learnt from zero and the label frequencies, to the logits. What a
+        linear model can tell need not pass the latent space (not in the paper).
+    label_branch : bool, default=False
+        Train the decoder also on the mean of the row's label means, as the published
+        code does.
+    n_samples : int, default=1
+        Latent samples a row and step, over which losses are averaged (paper: 1).
+    alpha : float, default=1.0
+        Weight of the contrastive loss, Eq. 5 (paper: 1 or 2).
+    beta : float, default=1.0
+        Weight of the cross-entropy loss, Eq. 6 (paper: 0.5 or 1).
+    kl_weight : float, default=0.001
+        Weight of the KL term, Eq. 3 (paper: 1, under which the latent space
+        collapses).
+    recon_weight : float, default=1.0
+        Weight of the reconstruction, Eq. 4 (paper: 1); of no effect without one.
+    temperature : float, default=1.0
+        Temperature tau of the contrastive loss (published code: 1).
+    scale_features : bool, default=True
+        Scale the features inside, as the training rows say. Columns that are mostly
+        non-zero are standardised; columns that are mostly zero are divided by the
+        root mean square of their non-zeros and keep their zeros. The same numbers are
+        scaled the same whether dense or sparse.
+    lr : float, default=0.001
+        Learning rate of AdamW (paper: 0.001 to 0.005).
+    weight_decay : float, default=0.01
+        Decoupled weight decay of AdamW.
+    ema_decay : float, default=0.998
+        Weight of the past, a step, in the moving average of the weights that is
+        validated and kept; 0 keeps the weights themselves.
+    batch_size : int, default=128
+        Largest number of rows a step (paper: 128). Rows are dealt out evenly.
+    max_iter : int, default=200
+        Largest number of epochs (paper: 100).
+    min_steps_per_epoch : int, default=50
+        An epoch passes over the training rows as often as it takes to make so many
+        steps, so that small data are trained as long as large ones.
+    early_stopping : bool, default=True
+        Hold out rows, label-balanced, stop when their log-loss no longer improves,
+        and keep the weights of the best epoch. The log-loss is taken at the best
+        scale of the logits, which is kept too (``logit_scale_``).
+    validation_fraction : float, default=0.1
+        Fraction of the rows held out for early stopping, in (0, 1).
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0
+        By how much the log-loss must fall to count as an improvement.
+    threshold : float or array-like of shape (n_labels,), default=0.5
+        Probability from which :meth:`predict` sets a label, in [0, 1].
+    warm_start : bool, default=False
+        Let another call of :meth:`fit` go on from the weights of the last.
+    callbacks : list of skorch callbacks, default=None
+        Instances, or pairs (name, instance), for the net inside.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is CUDA if torch has it, else the CPU. Another device is used, or
+        refused with an error.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the held-out rows, the weights, dropout, samples and the order of rows.
+        The same seed gives the same model, bit for bit on a CPU.
+    verbose : int, default=0
+        1 shows a progress bar with the losses, 2 prints a line an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    classes_ : ndarray
+        ``arange(n_labels)`` for a label matrix, else the sorted classes.
+    label_embeddings_ : ndarray of shape (n_labels, embedding_dim)
+        The label embeddings w_l.
+    label_means_, label_variances_ : ndarray of shape (n_labels, latent_dim)
+        The labels' Gaussians in the latent space; only with ``prior="mixture"`` or
+        ``label_branch=True``.
+    label_names_in_ : ndarray of str of shape (n_labels,)
+        Column names of ``Y``, if it was a DataFrame.
+    logit_scale_ : float
+        Factor of the logits with which held-out rows had the lowest log-loss; 1.0
+        without early stopping.
+    history_ : skorch.history.History
+        Losses by epoch: ``history_[:, "valid_loss"]``.
+    n_iter_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        The epoch, from 1, whose weights were kept.
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the features, if ``X`` was a DataFrame.
+
+    Raises
+    ------
+    ValueError
+        For ``X`` or ``Y`` that cannot be trained on, for parameters that contradict
+        each other, for an unknown or unusable device, and if the loss is not finite
+        before any epoch has been completed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training diverges later or is interrupted; the best weights are kept.
+
+    See Also
+    --------
+    paper_configuration : Parameters of the paper's variants.
+    skcgmvae.inspection.LabelSimilarityDisplay : Figure 3 of the paper.
+
+    Notes
+    -----
+    ``score`` is scikit-learn's for multi-label classifiers, the subset accuracy: a
+    row counts only if all its labels are right.
+
+    With ``early_stopping=True`` a tenth of the rows is not trained on.
+
+    References
+    ----------
+    .. [1] J. Bai, S. Kong and C. Gomes, "Gaussian Mixture Variational Autoencoder
+       with Contrastive Learning for Multi-Label Classification", ICML 2022.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skcgmvae import CGMVAEClassifier
+    >>> from skcgmvae.datasets import load_digit_attributes
+    >>> X, Y = load_digit_attributes(return_X_y=True)
+    >>> X_train, X_test, Y_train, Y_test = train_test_split(X, Y, random_state=0)
+    >>> clf = CGMVAEClassifier(max_iter=3, random_state=0).fit(X_train, Y_train)
+    >>> clf.predict(X_test).shape
+    (450, 7)
+    >>> bool((clf.predict(X_test) == Y_test).mean() > 0.9)
+    True
+    >>> clf.transform(X_test).shape
+    (450, 64)
+    """
+
+    _module_class = CGMVAE
+    _criterion_class = CGMVAELoss
+
+    _parameter_constraints = {
+        **BaseNeuralClassifier._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
+        "encoder_layer_sizes": ["array-like"],
+        "label_encoder_layer_sizes": ["array-like"],
+        "decoder_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "prior": [StrOptions({"mixture", "gaussian"}), None],
+        "normalize": [StrOptions({"contrastive", "feature"}), None],
+        "reconstruction": [StrOptions({"gaussian", "bernoulli"}), None],
+        "skip_connection": ["boolean"],
+        "linear_path": ["boolean"],
+        "label_branch": ["boolean"],
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "recon_weight": [Interval(Real, 0, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        *,
+        latent_dim=64,
+        embedding_dim=512,
+        encoder_layer_sizes=(256, 512, 256),
+        label_encoder_layer_sizes=(512, 256),
+        decoder_layer_sizes=(512, 512),
+        activation="relu",
+        dropout=0.5,
+        prior="mixture",
+        normalize="contrastive",
+        reconstruction=None,
+        skip_connection=False,
+        linear_path=True,
+        label_branch=False,
+        n_samples=1,
+        alpha=1.0,
+        beta=1.0,
+        kl_weight=1e-3,
+        recon_weight=1.0,
+        temperature=1.0,
+        scale_features=True,
+        lr=1e-3,
+        weight_decay=1e-2,
+        ema_decay=0.998,
+        batch_size=128,
+        max_iter=200,
+        min_steps_per_epoch=50,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=0.0,
+        threshold=0.5,
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.embedding_dim = embedding_dim
+        self.encoder_layer_sizes = encoder_layer_sizes
+        self.label_encoder_layer_sizes = label_encoder_layer_sizes
+        self.decoder_layer_sizes = decoder_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.prior = prior
+        self.normalize = normalize
+        self.reconstruction = reconstruction
+        self.skip_connection = skip_connection
+        self.linear_path = linear_path
+        self.label_branch = label_branch
+        self.n_samples = n_samples
+        self.alpha = alpha
+        self.beta = beta
+        self.kl_weight = kl_weight
+        self.recon_weight = recon_weight
+        self.temperature = temperature
+        self.scale_features = scale_features
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.ema_decay = ema_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.min_steps_per_epoch = min_steps_per_epoch
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.threshold = threshold
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _check_parameters(self, X):
+        """What the constraints of single parameters cannot say."""
+        for name in (
+            "encoder_layer_sizes",
+            "label_encoder_layer_sizes",
+            "decoder_layer_sizes",
+        ):
+            sizes = getattr(self, name)
+            whole = all(isinstance(size, Integral) and size > 0 for size in sizes)
+            if not (len(sizes) and whole):
+                raise ValueError(
+                    f"{name} must list the widths of at least one layer, positive "
+                    f"integers; got {sizes!r}."
+                )
+        if self.alpha == 0 and self.beta == 0:
+            raise ValueError(
+                "alpha and beta are both 0: nothing would train the predictions."
+            )
+        if self.reconstruction == "bernoulli":
+            if self.scale_features:
+                raise ValueError(
+                    "reconstruction='bernoulli' models X as it is; it needs "
+                    "scale_features=False."
+                )
+            if X.min() < 0 or X.max() > 1:
+                raise ValueError(
+                    "reconstruction='bernoulli' needs X in [0, 1]; got values from "
+                    f"{X.min():.3g} to {X.max():.3g}."
+                )
+
+    def transform(self, X):
+        """The posterior mean of q(z|x) of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, latent_dim), float32
+        """
+        return self._apply(X, "encode")
+
+    def embed(self, X):
+        """The feature embedding w_x of each row, in the space of the labels'.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, embedding_dim), float32
+            Without a linear path, ``decision_function(X)`` is
+            ``logit_scale_ * embed(X) @ label_embeddings_.T``.
+        """
+        return self._apply(X, "embed")
+
+    def label_similarity(self, *, cosine=False):
+        """The inner products of the label embeddings, without the diagonal.
+
+        Figure 3 of the paper: labels that occur together lie close together.
+
+        Parameters
+        ----------
+        cosine : bool, default=False
+            Divide by the norms, which gives values in [-1, 1].
+
+        Returns
+        -------
+        ndarray of shape (n_labels, n_labels)
+            Symmetric, 0 on the diagonal.
+        """
+        embeddings = self.label_embeddings_.astype(np.float64)
+        if cosine:
+            norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+            embeddings = embeddings / np.where(norms > 0, norms, 1)
+        similarity = embeddings @ embeddings.T
+        np.fill_diagonal(similarity, 0)
+        return similarity
+
+    @property
+    def label_embeddings_(self):
+        """The label embeddings w_l, (n_labels, embedding_dim)."""
+        check_is_fitted(self)
+        return self.net_.module_.label_embedding.detach().cpu().numpy().copy()
+
+    @property
+    def label_means_(self):
+        """The means of the labels' Gaussians, (n_labels, latent_dim)."""
+        return self._label_gaussians()[0]
+
+    @property
+    def label_variances_(self):
+        """The variances of the labels' Gaussians, (n_labels, latent_dim)."""
+        return np.exp(self._label_gaussians()[1])
+
+    def _label_gaussians(self):
+        check_is_fitted(self)
+        if self.net_.module_.label_encoder is None:
+            raise AttributeError(
+                f"With prior={self.prior!r} labels have no Gaussians; they have with "
+                "prior='mixture' or label_branch=True."
+            )
+        with torch.inference_mode():
+            gaussians = self.net_.module_.label_gaussians()
+        return [part.cpu().numpy() for part in gaussians]
+
+    @property
+    def _n_features_out(self):
+        return self.latent_dim

@@ -1,0 +1,150 @@
+"""Between what people pass as ``Y`` and a 0/1 matrix (n_samples, n_labels)."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array
+
+
+class LabelCoder:
+    """Turn targets into a 0/1 matrix, and probabilities back into targets.
+
+    A 2-D ``Y`` of 0 and 1 is a label matrix, even with one column; a 1-D ``y`` holds
+    the class of each row: two classes become one column, more become one each.
+
+    Parameters
+    ----------
+    Y : array-like or sparse matrix
+        The targets of the fit, already in memory; their kind, dtype and names are
+        kept, the values are not.
+    classes : array-like, optional
+        All classes of a 1-D ``y``, for data that comes in parts.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        ``arange(n_labels)`` for a label matrix, else the sorted classes.
+    label_names_ : ndarray of str, or None
+        The column names of a DataFrame.
+    """
+
+    def __init__(self, Y, classes=None):
+        matrix = _as_label_matrix(Y)
+        self.is_matrix_ = matrix is not None
+        self.is_sparse_ = sp.issparse(Y)
+        self.label_names_ = None
+        if self.is_matrix_:
+            self.n_labels_ = matrix.shape[1]
+            self.dtype_ = matrix.dtype
+            self.classes_ = np.arange(self.n_labels_)
+            columns = getattr(Y, "columns", None)
+            if columns is not None and all(isinstance(name, str) for name in columns):
+                self.label_names_ = np.asarray(columns, dtype=object)
+            if classes is not None and len(classes) != self.n_labels_:
+                raise ValueError(
+                    f"classes names {len(classes)} labels, but Y has "
+                    f"{self.n_labels_} columns."
+                )
+            return
+        self.classes_ = np.unique(_as_class_vector(Y) if classes is None else classes)
+        self.n_labels_ = 1 if len(self.classes_) == 2 else len(self.classes_)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class only ({self.classes_.tolist()}); a classifier "
+                "needs at least two classes, or a label matrix as Y."
+            )
+
+    @property
+    def is_multiclass_(self):
+        """Whether the labels exclude one another."""
+        return not self.is_matrix_ and len(self.classes_) > 2
+
+    def encode(self, Y):
+        """The targets as an ndarray or CSR matrix (n_samples, n_labels) of uint8."""
+        matrix = _as_label_matrix(Y)
+        if self.is_matrix_:
+            if matrix is None or matrix.shape[1] != self.n_labels_:
+                raise ValueError(
+                    f"Y must have {self.n_labels_} columns of 0 and 1, as at the "
+                    f"first fit; got an array of shape {np.shape(Y)}."
+                )
+            return matrix.astype(np.uint8)
+        y = _as_class_vector(Y)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y holds classes that were not announced: {unknown.tolist()}; the "
+                f"classes are {self.classes_.tolist()}."
+            )
+        one_hot = (y[:, None] == self.classes_).astype(np.uint8)
+        return one_hot[:, 1:] if self.n_labels_ == 1 else one_hot
+
+    def probabilities(self, sigmoid):
+        """``predict_proba`` from each label's own probability (n, n_labels)."""
+        if self.is_matrix_:
+            return sigmoid
+        if self.n_labels_ == 1:
+            return np.hstack([1 - sigmoid, sigmoid])
+        return sigmoid / sigmoid.sum(axis=1, keepdims=True)
+
+    def decide(self, probabilities, threshold):
+        """``predict`` from ``predict_proba``."""
+        if self.is_multiclass_:
+            return self.classes_[probabilities.argmax(axis=1)]
+        if not self.is_matrix_:
+            return self.classes_[(probabilities[:, 1] >= threshold).astype(int)]
+        labels = (probabilities >= threshold).astype(self.dtype_)
+        return sp.csr_matrix(labels) if self.is_sparse_ else labels
+
+
+def _as_label_matrix(Y):
+    """``Y`` as a checked ndarray or CSR matrix, or None if it is a vector of classes."""
+    if sp.issparse(Y):
+        matrix = sp.csr_matrix(Y)
+        matrix.sum_duplicates()
+        _check_zero_one(matrix.data)
+        matrix.eliminate_zeros()
+        return matrix
+    if getattr(Y, "ndim", None) == 1:
+        return None
+    try:
+        Y = np.asarray(Y)
+    except ValueError as error:
+        raise ValueError(
+            "Y must be a label matrix of 0 and 1 or a vector of classes; got rows of "
+            "different lengths. sklearn.preprocessing.MultiLabelBinarizer turns lists "
+            "of labels into a matrix."
+        ) from error
+    if Y.ndim == 2 and Y.shape[1] == 1 and not _is_zero_one(Y):
+        return None
+    if Y.ndim < 2:
+        return None
+    matrix = check_array(
+        Y, dtype=None if Y.dtype.kind in "biuf" else np.float64, input_name="Y"
+    )
+    _check_zero_one(matrix)
+    return matrix
+
+
+def _as_class_vector(y):
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError("Input y contains NaN.")
+    check_classification_targets(y)
+    return y
+
+
+def _is_zero_one(values):
+    return bool(np.isin(values, [0, 1]).all())
+
+
+def _check_zero_one(values):
+    if values.dtype == bool:
+        return
+    wrong = (values != 0) & (values != 1)
+    if wrong.any():
+        found = np.unique(values[wrong])[:5].tolist()
+        raise ValueError(
+            f"Y must hold 0 and 1 only, a column a label; got the values {found}."
+        )

@@ -1,0 +1,191 @@
+"""The objective of C-GMVAE, one function an equation (Bai, Kong and Gomes, ICML 2022).
+
+Pure torch. Every function returns one value a row, to be minimised; none can
+overflow: densities stay in logarithms and probabilities in logits.
+
+Shapes: B batch rows, L labels, d latent dimensions, A labels that occur in the
+batch; a leading ``...`` is any number of latent samples.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def gaussian_log_density(z, mean, log_variance):
+    """log N(z | mean, diag(variance)); all (..., d) -> (...)."""
+    squared = (z - mean) ** 2 * torch.exp(-log_variance)
+    return -0.5 * (squared + log_variance + LOG_2PI).sum(dim=-1)
+
+
+def component_log_densities(z, mean, log_variance):
+    """log N(z | mu_i, diag(sigma_i^2)) for every row and every component.
+
+    The square is expanded, so that two matrix products do the work and no
+    (..., B, A, d) tensor is made.
+
+    z (..., B, d), mean and log_variance (A, d) -> (..., B, A).
+    """
+    precision = torch.exp(-log_variance)
+    constant = (mean**2 * precision + log_variance + LOG_2PI).sum(dim=-1)  # (A,)
+    quadratic = z**2 @ precision.T - 2 * z @ (mean * precision).T
+    return -0.5 * (quadratic + constant)
+
+
+def mixture_log_density(z, mixture):
+    """log p(z|y), Eq. 1: an even mixture of the Gaussians of a row's labels.
+
+    The empty label set, for which Eq. 1 is undefined, has the component N(0, I):
+    the prior of a VAE that knows nothing of the labels. It has no parameters that
+    the few rows without labels would have to train.
+
+    z (..., B, d), a :class:`~skcgmvae._network.GaussianMixture` -> (..., B).
+    """
+    empty = -0.5 * (z**2 + LOG_2PI).sum(dim=-1)
+    if len(mixture.mean) == 0:
+        return empty
+    n_positive = mixture.membership.sum(dim=-1)  # (B,)
+    is_empty = n_positive == 0
+    # A row of -inf only has no finite gradient, so a row without labels keeps all
+    # its components here and is replaced below.
+    masked = component_log_densities(z, mixture.mean, mixture.log_variance).masked_fill(
+        ~(mixture.membership | is_empty[:, None]), -torch.inf
+    )
+    mixed = torch.logsumexp(masked, dim=-1) - n_positive.clamp_min(1).log()
+    return torch.where(is_empty, empty, mixed)
+
+
+def kl_to_mixture(z, mean, log_variance, mixture):
+    """KL[q(z|x) || p(z|y)], Eq. 3, estimated at samples of q.
+
+    z (S, B, d), mean and log_variance (B, d) -> (B,), the mean over the samples.
+    """
+    log_q = gaussian_log_density(z, mean, log_variance)
+    return (log_q - mixture_log_density(z, mixture)).mean(dim=0)
+
+
+def kl_to_standard_normal(mean, log_variance):
+    """KL[q(z|x) || N(0, I)], exact; (B, d) -> (B,). The uni-Gaussian of Table 4."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=-1)
+
+
+def gaussian_reconstruction_loss(prediction, x):
+    """-log p(x|z), Eq. 4, unit variance; (..., B, D), (B, D) -> (..., B)."""
+    return 0.5 * ((prediction - x) ** 2 + LOG_2PI).sum(dim=-1)
+
+
+def bernoulli_reconstruction_loss(logits, x):
+    """-log p(x|z), Eq. 4, for x in [0, 1]; (..., B, D), (B, D) -> (..., B)."""
+    x = x.expand_as(logits)
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=-1)
+
+
+def contrastive_loss(similarity, y):
+    """Eq. 5 for one row: the feature embedding is the anchor, the labels its views.
+
+    similarity (..., B, L), the exponents w_x . w_l / tau; y (B, L) -> (..., B).
+    A row without labels has no positives and costs nothing.
+    """
+    n_positive = y.sum(dim=-1)  # (B,)
+    positive = (similarity * y).sum(dim=-1) / n_positive.clamp_min(1)
+    loss = torch.logsumexp(similarity, dim=-1) - positive
+    return torch.where(n_positive > 0, loss, torch.zeros_like(loss))
+
+
+def cross_entropy_loss(logits, y):
+    """Eq. 6 for one row, with the minus sign that its print lacks.
+
+    logits (..., B, L), y (B, L) -> (..., B), summed over the labels.
+    """
+    y = y.expand_as(logits)
+    return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(dim=-1)
+
+
+def cosine_similarity(product, embedding, label_embedding):
+    """v_x . v_l of appendix A, from the product w_x . w_l that is there already.
+
+    product (..., B, L), embedding (..., B, E), label_embedding (L, E) -> (..., B, L).
+    """
+    eps = torch.finfo(product.dtype).eps
+    rows = embedding.norm(dim=-1, keepdim=True).clamp_min(eps)  # (..., B, 1)
+    labels = label_embedding.norm(dim=-1).clamp_min(eps)  # (L,)
+    return product / rows / labels
+
+
+class CGMVAELoss(nn.Module):
+    """Eq. 7: KL + reconstruction + alpha * contrastive + beta * cross-entropy.
+
+    The parameters are those of :class:`skcgmvae.CGMVAEClassifier`. Called with a
+    :class:`~skcgmvae._network.CGMVAEOutput` and y (B, L), it returns the terms as a
+    dict of (B,) tensors, unweighted, and ``"loss"``, their weighted sum. A term of
+    weight zero is left out. Latent samples are averaged; a label branch adds its own
+    contrastive and cross-entropy loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        prior="mixture",
+        normalize="contrastive",
+        reconstruction=None,
+        label_branch=False,
+        alpha=1.0,
+        beta=1.0,
+        kl_weight=1e-3,
+        recon_weight=1.0,
+        temperature=0.1,
+    ):
+        super().__init__()
+        self.prior = prior
+        self.normalize = normalize
+        self.reconstruction = reconstruction
+        self.label_branch = label_branch
+        self.temperature = temperature
+        self.weights = {
+            "kl": kl_weight if prior else 0.0,
+            "recon": recon_weight if reconstruction else 0.0,
+            "contrastive": alpha,
+            "cross_entropy": beta,
+        }
+
+    def forward(self, output, y):
+        terms = {
+            name: getattr(self, f"_{name}")(output, y)
+            for name, weight in self.weights.items()
+            if weight
+        }
+        loss = sum(self.weights[name] * term for name, term in terms.items())
+        return {"loss": loss, **terms}
+
+    def _kl(self, output, y):
+        if self.prior == "gaussian":
+            return kl_to_standard_normal(output.mean, output.log_variance)
+        return kl_to_mixture(output.z, output.mean, output.log_variance, output.prior)
+
+    def _recon(self, output, y):
+        loss = {
+            "gaussian": gaussian_reconstruction_loss,
+            "bernoulli": bernoulli_reconstruction_loss,
+        }[self.reconstruction]
+        return loss(output.reconstruction, output.target).mean(dim=0)
+
+    def _contrastive(self, output, y):
+        similarity = output.product
+        if self.normalize == "contrastive":
+            similarity = cosine_similarity(
+                similarity, output.embedding, output.label_embedding
+            )
+        return self._over_branches(contrastive_loss(similarity / self.temperature, y))
+
+    def _cross_entropy(self, output, y):
+        return self._over_branches(cross_entropy_loss(output.logits, y))
+
+    def _over_branches(self, loss):
+        """(S or S + 1, B) -> (B,)."""
+        if not self.label_branch:
+            return loss.mean(dim=0)
+        return loss[:-1].mean(dim=0) + loss[-1]

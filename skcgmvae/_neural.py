@@ -1,0 +1,376 @@
+"""What every neural multi-label estimator of this package shares.
+
+The way of the data: ``X, Y`` are validated and encoded here, once; scaled once, by
+what the training rows say; sliced into batches (:mod:`skcgmvae._batches`) and
+trained on (:mod:`skcgmvae._training`). On the way back logits become probabilities,
+and probabilities labels.
+"""
+
+import inspect
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+from skorch.callbacks import PrintLog
+from skorch.helper import predefined_split
+
+from skcgmvae._batches import Rows
+from skcgmvae._callbacks import KeepBest, ProgressBar, ScikitLearnCallbacks
+from skcgmvae._labels import LabelCoder
+from skcgmvae._scaling import FeatureScaler, NoScaler
+from skcgmvae._training import MultiLabelNet, resolve_device
+from skcgmvae.model_selection import label_balanced_split
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9 has no callbacks
+
+    class CallbackSupportMixin:
+        """Stands in where there are none."""
+
+        def _init_callback_context(self, **_):
+            return None
+
+    def with_callbacks(method):
+        return method
+
+
+# A probability of exactly 0 or 1 makes a log-loss infinite.
+SMALLEST_PROBABILITY = 1e-15
+
+
+class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+    """Base of the neural multi-label classifiers.
+
+    A subclass lists its parameters and names two torch classes, ``_module_class``
+    and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
+    Each receives those of the estimator's parameters that its ``__init__`` names; the
+    module also ``n_features``, ``n_labels``, ``offset`` and ``label_log_odds``.
+    """
+
+    _module_class = None
+    _criterion_class = None
+
+    _parameter_constraints = {
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "min_steps_per_epoch": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scale_features": ["boolean"],
+        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # -- fit ---------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, Y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features, finite numbers on any scale.
+        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+            Label matrix of 0 and 1, or the class of each row.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. Rows of weight 0 are left out.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        go_on = self.warm_start and hasattr(self, "net_")
+        given = X, Y, sample_weight
+        X, Y, sample_weight = self._validate_fit(X, Y, sample_weight, reset=not go_on)
+        self._random_state = check_random_state(self.random_state)
+        train, valid = np.arange(X.shape[0]), None
+        if self.early_stopping:
+            train, valid = label_balanced_split(
+                Y, test_size=self.validation_fraction, random_state=self._random_state
+            )
+        with self._seeded():
+            net = self.net_ if go_on else self._make_net(X, Y, train)
+            net.max_epochs = self.max_iter
+            rows = self._rows(net, X, Y, sample_weight, train)
+            if valid is not None:
+                net.train_split = predefined_split(
+                    self._rows(net, X, Y, sample_weight, valid)
+                )
+            with dict(net.callbacks_)["scikit_learn"].attached(self, *given):
+                net.partial_fit(rows)
+        self._finish(net)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, Y, classes=None, sample_weight=None):
+        """Train for one epoch on these rows, going on from where the model is.
+
+        Features are scaled as the rows of the first call say. Nothing is held out
+        for early stopping.
+
+        Parameters
+        ----------
+        X, Y, sample_weight
+            As in :meth:`fit`.
+        classes : array-like of shape (n_classes,), default=None
+            For a 1-D ``y``: all classes that will ever come; needed in the first call
+            if its rows lack some.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        first = not hasattr(self, "net_")
+        X, Y, sample_weight = self._validate_fit(
+            X, Y, sample_weight, reset=first, classes=classes
+        )
+        if first:
+            self._random_state = check_random_state(self.random_state)
+        with self._seeded():
+            everything = np.arange(X.shape[0])
+            net = self._make_net(X, Y, everything) if first else self.net_
+            net.max_epochs = 1
+            net.partial_fit(self._rows(net, X, Y, sample_weight, everything))
+        self._finish(net)
+        return self
+
+    def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None):
+        """The one door: X checked, Y as a 0/1 matrix, weights of mean 1 or None."""
+        if Y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype="numeric", reset=reset,
+            ensure_min_samples=2,
+        )
+        check_consistent_length(X, Y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, ensure_non_negative=True
+            )
+            used = np.flatnonzero(sample_weight)
+            if len(used) < 2:
+                raise ValueError(
+                    "sample_weight must be positive for at least 2 rows; it is for "
+                    f"{len(used)} of {len(sample_weight)}."
+                )
+            if len(used) < len(sample_weight):
+                X, Y = X[used], _safe_indexing(Y, used)
+                sample_weight = sample_weight[used]
+            sample_weight = sample_weight / sample_weight.max()
+            sample_weight /= sample_weight.mean()
+        if reset:
+            vars(self).pop("net_", None)
+            vars(self).pop("label_names_in_", None)
+            self._labels = LabelCoder(Y, classes=classes)
+            self.classes_ = self._labels.classes_
+            if self._labels.label_names_ is not None:
+                self.label_names_in_ = self._labels.label_names_
+        self._check_threshold()
+        self._check_parameters(X)
+        return X, self._labels.encode(Y), sample_weight
+
+    def _check_parameters(self, X):
+        """For a subclass: refuse parameters that contradict each other or ``X``."""
+
+    def _check_threshold(self):
+        threshold, labels = np.asarray(self.threshold), self._labels
+        if threshold.ndim and threshold.shape != (labels.n_labels_,):
+            raise ValueError(
+                f"threshold must be a number or one a label, shape "
+                f"({labels.n_labels_},); got an array of shape {threshold.shape}."
+            )
+        if labels.is_multiclass_ and (threshold.ndim or threshold != 0.5):
+            raise ValueError(
+                f"threshold={self.threshold!r} has no meaning for a multiclass y, "
+                "whose prediction is the most probable class; leave it at 0.5."
+            )
+        if not ((threshold >= 0) & (threshold <= 1)).all():
+            raise ValueError(f"threshold must lie in [0, 1]; got {self.threshold!r}.")
+
+    def _make_net(self, X, Y, train):
+        """The scaler, fitted, and the net, initialised, for the rows ``train``."""
+        self._scaler = FeatureScaler() if self.scale_features else NoScaler()
+        self._scaler.fit(X, train)
+        offset = self._scaler.offset_
+        n_positive = np.asarray(Y[train].sum(axis=0), dtype=float).ravel()
+        log_odds = np.log((n_positive + 0.5) / (len(train) - n_positive + 0.5))
+        module_parameters = self._parameters_of(self._module_class) | {
+            "n_features": X.shape[1],
+            "n_labels": Y.shape[1],
+            "offset": None if offset is None else torch.from_numpy(offset),
+            "label_log_odds": torch.from_numpy(log_odds).float(),
+        }
+        criterion_parameters = self._parameters_of(self._criterion_class)
+        patience = self.n_iter_no_change if self.early_stopping else None
+        logs = {0: [], 1: [("progress_bar", ProgressBar())]}
+        net = MultiLabelNet(
+            self._module_class,
+            criterion=self._criterion_class,
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=self.weight_decay,
+            optimizer__fused=True,
+            lr=self.lr,
+            ema_decay=self.ema_decay,
+            batch_size=self.batch_size,
+            iterator_train__shuffle=True,
+            iterator_train__min_steps=self.min_steps_per_epoch,
+            train_split=None,
+            device=str(resolve_device(self.device)),
+            verbose=int(self.verbose),
+            callbacks=[
+                ("keep_best", KeepBest(patience, self.tol)),
+                *(self.callbacks or []),
+                ("scikit_learn", ScikitLearnCallbacks()),
+                *logs.get(int(self.verbose), [("print_log", PrintLog())]),
+            ],
+            **{f"module__{name}": value for name, value in module_parameters.items()},
+            **{f"criterion__{k}": value for k, value in criterion_parameters.items()},
+        )
+        return net.initialize()
+
+    def _parameters_of(self, torch_class):
+        """Those of this estimator's parameters that ``torch_class`` takes."""
+        names = inspect.signature(torch_class).parameters
+        return {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name in names
+        }
+
+    @contextmanager
+    def _seeded(self):
+        """Let ``random_state`` rule torch's generators, and leave them as they were."""
+        device = resolve_device(self.device)
+        seed = int(self._random_state.randint(2**31 - 1))
+        on_cuda = device.type == "cuda"
+        with torch.random.fork_rng(devices=[device] if on_cuda else []):
+            torch.default_generator.manual_seed(seed)
+            if on_cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            yield
+
+    def _rows(self, net, X, Y, sample_weight, index):
+        """The scaled rows ``index``, where the net trains."""
+        return Rows(
+            self._scaler.transform(X, index),
+            Y[index],
+            None if sample_weight is None else sample_weight[index],
+            device=net.device,
+        )
+
+    def _finish(self, net):
+        """Keep the trained net and what it learnt about its training, not the data."""
+        net.train_split = None
+        self.net_ = net
+        self.n_iter_ = sum("train_loss" in epoch for epoch in net.history)
+        keep_best = dict(net.callbacks_)["keep_best"]
+        self.best_epoch_ = keep_best.best_epoch_
+        self.logit_scale_ = keep_best.best_logit_scale_
+
+    # -- predict -----------------------------------------------------------------
+
+    def _logits(self, X):
+        """Calibrated label logits (n_samples, n_labels), float64."""
+        return self._apply(X, "forward").astype(np.float64) * self.logit_scale_
+
+    def _apply(self, X, method):
+        """A method of the network on validated, scaled rows; float32."""
+        check_is_fitted(self, "net_")
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype="numeric", reset=False
+        )
+        return self.net_.apply(self._scaler.transform(X), method)
+
+    def decision_function(self, X):
+        """The logit of each label.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_labels)
+            Natural log-odds. For a 1-D ``y`` of two classes (n_samples,), of more
+            (n_samples, n_classes).
+        """
+        logits = self._logits(X)
+        return logits if self._labels.is_matrix_ or logits.shape[1] > 1 else logits[:, 0]
+
+    def predict_proba(self, X):
+        """The probability of each label.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_labels)
+            Strictly between 0 and 1. For a 1-D ``y`` (n_samples, n_classes), rows
+            adding up to 1.
+        """
+        sigmoid = expit(self._logits(X))
+        sigmoid = np.clip(sigmoid, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+        return self._labels.probabilities(sigmoid)
+
+    def predict(self, X):
+        """The labels whose probability reaches ``threshold``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        {ndarray, CSR matrix} of shape (n_samples, n_labels)
+            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            For a 1-D ``y`` (n_samples,), the classes.
+        """
+        probabilities = self.predict_proba(X)
+        self._check_threshold()
+        return self._labels.decide(probabilities, self.threshold)
+
+    @property
+    def history_(self):
+        """Losses by epoch, a :class:`skorch.history.History`."""
+        check_is_fitted(self, "net_")
+        return self.net_.history
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,154 @@
+"""Feature scaling that is safe for any column, dense or sparse."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import gen_batches
+
+# No training value lies further than this many units from its column's centre: the
+# z-score of a rare 0/1 column or of an outlier would be a spike that the rest of the
+# network never recovers from.
+TRAIN_REACH = 10.0
+
+# Where values that come later are cut off: far outside of anything trained on, and
+# far inside of what float32 can square and add up.
+REACH = 1e6
+
+# Rows whose float64 copy is in memory at a time.
+CHUNK_ROWS = 8192
+
+
+class FeatureScaler:
+    """Bring every column to unit scale; centre those where zero is no baseline.
+
+    A column that is mostly non-zero is standardised (mean 0, standard deviation 1).
+    A column that is mostly zero (a word count, a one-hot category, an indicator)
+    keeps its zeros: it is divided by the root mean square of its non-zeros. In both,
+    no training value ends up further than 10 from the centre. A constant column
+    becomes 0, whatever value it takes later.
+
+    What is done depends on the numbers alone, not on whether they came as a dense or
+    a sparse matrix. Sparse matrices are only multiplied; what remains to be
+    subtracted from them is ``offset_``.
+
+    Attributes
+    ----------
+    center_ : ndarray of shape (n_features,)
+    factor_ : ndarray of shape (n_features,)
+        One over the scale; 0 for a constant column.
+    """
+
+    def fit(self, X, rows):
+        """Learn centre and factor of each column from the rows of ``X`` given.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+        rows : ndarray of int
+        """
+        columns = _sparse_columns if sp.issparse(X) else _dense_columns
+        low, high, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
+        center = np.where(n_nonzero * 2 > len(rows), mean, 0.0)
+        scale = np.where(n_nonzero * 2 > len(rows), deviation, rms)
+        reach = np.maximum(high / unit - center, center - low / unit)
+        scale = np.maximum(scale, reach / TRAIN_REACH)
+        self.center_ = center * unit
+        with np.errstate(over="ignore", divide="ignore"):
+            factor = 1.0 / scale / unit
+        self.factor_ = np.where((low == high) | ~np.isfinite(factor), 0.0, factor)
+        return self
+
+    def transform(self, X, rows=None):
+        """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
+        if sp.issparse(X):
+            X = X if rows is None else X[rows]
+            data = np.clip(X.data * self.factor_[X.indices], -REACH, REACH)
+            return sp.csr_matrix(
+                (data.astype(np.float32), X.indices, X.indptr), shape=X.shape
+            )
+        rows = np.arange(X.shape[0]) if rows is None else rows
+        out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
+        for part, chunk in _chunks(X, rows):
+            out[part] = np.clip((chunk - self.center_) * self.factor_, -REACH, REACH)
+        return out
+
+    @property
+    def offset_(self):
+        """What scaled sparse rows still have to lose, (n_features,), or None."""
+        offset = (self.center_ * self.factor_).astype(np.float32)
+        return offset if offset.any() else None
+
+
+class NoScaler:
+    """The features as they are, in float32."""
+
+    offset_ = None
+
+    def fit(self, X, rows):
+        """Learn nothing."""
+        return self
+
+    def transform(self, X, rows=None):
+        """The float32 copy of rows of ``X``."""
+        X = X if rows is None else X[rows]
+        largest = max(abs(X.min()), abs(X.max()))
+        if largest > REACH:
+            raise ValueError(
+                f"X holds values up to {largest:.3g}, too large for float32 training "
+                "with scale_features=False; scale X or leave scale_features=True."
+            )
+        return X.astype(np.float32)
+
+
+def _chunks(X, rows):
+    """Parts of ``rows`` with their float64 rows of a dense ``X``."""
+    for part in gen_batches(len(rows), CHUNK_ROWS):
+        yield part, X[rows[part]].astype(np.float64)
+
+
+def _dense_columns(X, rows):
+    """Ranges and moments of the columns; the moments in units of the largest value.
+
+    The unit comes first, so that 1e300 squared overflows no more than 1e-300 squared
+    vanishes.
+    """
+    n_features = X.shape[1]
+    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    n_nonzero = np.zeros(n_features, dtype=int)
+    for _, chunk in _chunks(X, rows):
+        low = np.minimum(low, chunk.min(axis=0))
+        high = np.maximum(high, chunk.max(axis=0))
+        n_nonzero += np.count_nonzero(chunk, axis=0)
+    unit = _unit(low, high)
+    mean = sum((c / unit).sum(axis=0) for _, c in _chunks(X, rows)) / len(rows)
+    squares = np.zeros(n_features)
+    deviations = np.zeros(n_features)
+    for _, chunk in _chunks(X, rows):
+        chunk = chunk / unit
+        squares += (chunk**2).sum(axis=0)
+        deviations += ((chunk - mean) ** 2).sum(axis=0)
+    rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
+    return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
+
+
+def _sparse_columns(X, rows):
+    """The same as :func:`_dense_columns`, from the stored values alone."""
+    X = X[rows]
+    low = X.min(axis=0).toarray().ravel().astype(np.float64)
+    high = X.max(axis=0).toarray().ravel().astype(np.float64)
+    unit = _unit(low, high)
+
+    def column_sum(values):
+        return np.bincount(X.indices, values, minlength=X.shape[1])
+
+    values = X.data / unit[X.indices]
+    n_nonzero = column_sum(values != 0)
+    mean = column_sum(values) / len(rows)
+    rms = np.sqrt(column_sum(values**2) / np.maximum(n_nonzero, 1))
+    n_absent = len(rows) - np.bincount(X.indices, minlength=X.shape[1])
+    deviations = column_sum((values - mean[X.indices]) ** 2) + n_absent * mean**2
+    return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
+
+
+def _unit(low, high):
+    largest = np.maximum(-low, high)
+    return np.where(largest > 0, largest, 1.0)

@@ -1,0 +1,265 @@
+"""How a network is trained: the skorch net.
+
+The seam to a model is two torch modules. The module has ``training_output(x, y)``
+and ``forward(x)``, which gives label logits; the criterion takes that output and
+``y`` and returns a dict of loss terms, one value a row, with their sum under
+``"loss"``. Nothing here knows which model it is.
+"""
+
+import warnings
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from skcgmvae._batches import Batches, Chunks, Rows
+
+
+class MultiLabelNet(NeuralNet):
+    """A skorch net for label matrices.
+
+    It differs from :class:`skorch.NeuralNet` in four ways: batches are slices
+    (:mod:`skcgmvae._batches`); losses come in terms, one value a row, and are read
+    from the device once an epoch; validation is by log-loss; and what is validated,
+    and kept at the end, is an average of the weights over the last steps.
+
+    Parameters
+    ----------
+    ema_decay : float
+        Weight of the past in the exponential moving average of the weights; 0
+        keeps the weights themselves.
+    callbacks, **kwargs
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, *args, ema_decay=0.0, **kwargs):
+        self.ema_decay = ema_decay
+        self.average_weights_ = None
+        self.stop_requested_ = False
+        kwargs.setdefault("iterator_train", Batches)
+        kwargs.setdefault("iterator_valid", Batches)
+        kwargs.setdefault("dataset", Rows)
+        kwargs.setdefault("predict_nonlinearity", torch.sigmoid)
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer())]
+
+    # -- the loop ----------------------------------------------------------------
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """skorch's loop over epochs; an interruption keeps what was learnt, and says so."""
+        self.stop_requested_ = False
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt:
+            if not self.stop_requested_:
+                warnings.warn(
+                    f"Training was interrupted in epoch {len(self.history)}; the "
+                    "weights so far are kept.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+            return self
+
+    def request_stop(self):
+        """End the training when all callbacks have seen the epoch that ends."""
+        self.stop_requested_ = True
+
+    def notify(self, method_name, **cb_kwargs):
+        super().notify(method_name, **cb_kwargs)
+        if method_name == "on_epoch_end" and self.stop_requested_:
+            raise KeyboardInterrupt  # what ends skorch's loop
+
+    # -- one step ----------------------------------------------------------------
+
+    def train_step(self, batch, **fit_params):
+        step = super().train_step(batch, **fit_params)
+        self._update_average()
+        return step
+
+    def train_step_single(self, batch, **fit_params):
+        x, y = batch
+        output = self.module_.training_output(x["x"], y)
+        terms = self._weighted_means(self.criterion_(output, y), x)
+        terms["loss"].backward()
+        return {
+            "loss": terms["loss"].detach(),
+            "terms": {name: term.detach() for name, term in terms.items()},
+            "y_pred": output,
+        }
+
+    def validation_step(self, batch, **fit_params):
+        x, y = batch
+        with torch.no_grad():
+            return {"loss": None, "y_pred": self.infer(x)}
+
+    def infer(self, x, **fit_params):
+        """Label logits (B, L) of a batch's ``x``; from the average while training."""
+        if self.average_weights_ is not None and not self.module_.training:
+            return functional_call(self.module_, self.average_weights_, (x["x"],))
+        return self.module_(x["x"])
+
+    @staticmethod
+    def _weighted_means(terms, x):
+        weight = x.get("sample_weight")
+        if weight is None:
+            return {name: term.mean() for name, term in terms.items()}
+        return {name: (weight * term).mean() for name, term in terms.items()}
+
+    # -- one epoch ---------------------------------------------------------------
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run all batches and record the losses of the epoch in the history."""
+        if iterator is None:
+            return
+        self._set_training(training)
+        steps = []
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            steps.append((batch, step) if not training else (len(batch[1]), step["terms"]))
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        losses = self._training_losses(steps) if training else self._log_loss(steps)
+        for name, loss in losses.items():
+            self.history.record(f"{prefix}_{name}", loss)
+
+    @staticmethod
+    def _training_losses(steps):
+        """The mean of each loss term over the rows; the one wait for the device."""
+        sizes = torch.tensor([size for size, _ in steps], dtype=torch.float32)
+        terms = torch.stack([torch.stack(list(terms.values())) for _, terms in steps])
+        means = sizes @ terms.cpu() / sizes.sum()
+        return dict(zip(steps[0][1], means.tolist(), strict=True))
+
+    def _log_loss(self, steps):
+        """The log-loss of the validation rows at the best scale of the logits."""
+        logits = torch.cat([step["y_pred"] for _, step in steps])
+        y = torch.cat([batch[1] for batch, _ in steps])
+        weight = None
+        if "sample_weight" in steps[0][0][0]:
+            weight = torch.cat([batch[0]["sample_weight"] for batch, _ in steps])
+        scale = best_logit_scale(logits, y, weight)
+        loss = F.binary_cross_entropy_with_logits(
+            scale * logits, y, None if weight is None else weight[:, None]
+        )
+        return {"loss": loss.item(), "logit_scale": scale}
+
+    # -- the average of the weights ----------------------------------------------
+
+    def on_train_begin(self, net, **kwargs):
+        super().on_train_begin(net, **kwargs)
+        self._n_averaged = 0
+        if self.ema_decay:
+            self.average_weights_ = _copy(self.module_.named_parameters())
+
+    def on_train_end(self, net, **kwargs):
+        super().on_train_end(net, **kwargs)
+        if self.average_weights_ is not None:
+            self.load_weights(self.average_weights_)
+            self.average_weights_ = None
+        # One record a batch would outgrow the weights in a saved model.
+        for epoch in self.history:
+            epoch["batches"] = []
+
+    def current_weights(self):
+        """A copy of the weights that a prediction would use now, by name."""
+        return _copy((self.average_weights_ or dict(self.module_.named_parameters())).items())
+
+    def load_weights(self, weights):
+        """Put weights, by name, into the module."""
+        with torch.no_grad():
+            for name, parameter in self.module_.named_parameters():
+                parameter.copy_(weights[name])
+
+    def _update_average(self):
+        if self.average_weights_ is None:
+            return
+        # A shorter memory at first, so that the random start is soon forgotten.
+        self._n_averaged += 1
+        decay = min(self.ema_decay, self._n_averaged / (self._n_averaged + 2))
+        with torch.no_grad():
+            for name, parameter in self.module_.named_parameters():
+                self.average_weights_[name].lerp_(parameter, 1 - decay)
+
+    # -- prediction --------------------------------------------------------------
+
+    def apply(self, X, method="forward"):
+        """A method of the module on all rows of ``X``, as a float32 array.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features), float32
+        method : str
+            Name of the module's method: ``"forward"`` for the logits.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, ...)
+        """
+        self._set_training(False)
+        function = getattr(self.module_, method)
+        with torch.inference_mode():
+            parts = [
+                function(x["x"]).cpu() for x, _ in Chunks(Rows(X, device=self.device))
+            ]
+        return torch.cat(parts)[: X.shape[0]].numpy()
+
+
+def best_logit_scale(logits, y, weight=None):
+    """The factor in [0.1, 10] that gives logits their lowest log-loss.
+
+    A network goes on to learn to rank labels long after it has begun to be too sure
+    of itself; with the scale free, the log-loss of held-out rows tells the two apart
+    (temperature scaling: Guo et al., ICML 2017). The loss is convex in the scale, so
+    Newton's method finds it.
+
+    logits, y (N, L), weight (N,) or None -> float
+    """
+    weight = 1.0 if weight is None else weight[:, None]
+    scale = 1.0
+    for _ in range(20):
+        p = torch.sigmoid(scale * logits)
+        slope = (weight * logits * (p - y)).mean().item()
+        curvature = (weight * logits**2 * p * (1 - p)).mean().item()
+        if not curvature > 0:  # all logits 0, or not finite
+            return scale
+        # At most twofold a step: far from its minimum the loss is nearly straight.
+        step = min(max(scale - slope / curvature, scale / 2), scale * 2)
+        step = min(max(step, 0.1), 10.0)
+        if abs(step - scale) < 1e-3 * scale:
+            return step
+        scale = step
+    return scale
+
+
+def resolve_device(device):
+    """The torch device meant by ``device``: ``"auto"``, a name or a torch.device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is no device that torch knows; use 'auto', 'cpu', "
+            "'cuda' or 'cuda:0'."
+        ) from error
+    if resolved.type == "cpu":
+        return resolved
+    try:
+        torch.empty(1, device=resolved)
+    except Exception as error:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch {torch.__version__} cannot "
+            f"use it here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
+        ) from error
+    return resolved
+
+
+def _copy(named_tensors):
+    return {name: tensor.detach().clone() for name, tensor in named_tensors}

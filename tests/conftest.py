@@ -1,0 +1,36 @@
+"""What all tests share."""
+
+import os
+
+import matplotlib
+import pytest
+import torch
+
+from skcgmvae.datasets import load_npz
+
+matplotlib.use("Agg")
+# torch takes OMP_NUM_THREADS into account, so a lower number set there stands.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """``real_data(name)`` gives (X, Y) of a data set in the folder SKCGMVAE_DATA."""
+
+    def load(name):
+        if not os.environ.get("SKCGMVAE_DATA"):
+            pytest.skip(
+                f"needs the data set {name!r}: set SKCGMVAE_DATA to the folder of "
+                f"{name}.npz"
+            )
+        return load_npz(name, return_X_y=True)
+
+    return load
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")

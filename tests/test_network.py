@@ -1,0 +1,561 @@
+"""The network of figure 1: its layers, its symmetries and its options."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from skcgmvae._losses import CGMVAELoss
+from skcgmvae._network import (
+    CGMVAE,
+    MAX_LOG_VARIANCE,
+    Dropout,
+    GaussianHead,
+    GaussianMixture,
+    InputLinear,
+    LabelEncoder,
+    SparseRows,
+)
+
+assert_close = torch.testing.assert_close
+
+D, L, B = 7, 5, 6
+SIZES = {
+    "latent_dim": 3,
+    "embedding_dim": 8,
+    "encoder_layer_sizes": (9, 10),
+    "label_encoder_layer_sizes": (11,),
+    "decoder_layer_sizes": (12, 13),
+}
+
+
+def make(n_features=D, n_labels=L, seed=0, **options):
+    """A small float64 network, the same for the same options."""
+    torch.manual_seed(seed)
+    options = SIZES | {"dropout": 0.0} | options
+    module = CGMVAE(n_features=n_features, n_labels=n_labels, **options).double()
+    if module.linear_path is not None:
+        # It starts at zero, where no test would see it.
+        nn.init.normal_(module.linear_path.weight)
+    return module
+
+
+def features(rows=B, columns=D, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+
+# The fourth label never occurs, the first row has no labels.
+Y = torch.tensor(
+    [
+        [0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 1, 1, 0, 0],
+        [1, 1, 1, 0, 1],
+        [0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 1],
+    ]
+).double()
+
+
+def train_step(module, x, y, seed=2, **criterion_options):
+    """The loss terms of a step and the gradients of all parameters by name."""
+    torch.manual_seed(seed)
+    module.zero_grad()
+    output = module.training_output(x, y)
+    terms = CGMVAELoss(kl_weight=1.0, **criterion_options)(output, y)
+    terms["loss"].mean().backward()
+    gradients = {
+        name: None if p.grad is None else p.grad.clone()
+        for name, p in module.named_parameters()
+    }
+    return output, terms, gradients
+
+
+# -- rows as sparse matrices -----------------------------------------------------
+
+
+def sparse_rows(matrix):
+    return SparseRows(
+        torch.from_numpy(matrix.indices).long(),
+        torch.from_numpy(matrix.indptr[:-1]).long(),
+        torch.from_numpy(matrix.data),
+    )
+
+
+def as_sparse(x):
+    return sparse_rows(sp.csr_matrix(x.numpy()))
+
+
+# Row 0 has its columns out of order, row 1 is empty, row 2 names column 4 twice, the
+# last row is empty too.
+RAGGED = SparseRows(
+    torch.tensor([6, 0, 3, 4, 1, 4]),
+    torch.tensor([0, 3, 3, 6]),
+    torch.tensor([1.5, -2.0, 0.5, 1.0, 3.0, 2.5], dtype=torch.float64),
+)
+RAGGED_DENSE = torch.tensor(
+    [
+        [-2.0, 0, 0, 0.5, 0, 0, 1.5],
+        [0.0, 0, 0, 0, 0, 0, 0],
+        [0.0, 3.0, 0, 0, 3.5, 0, 0],
+        [0.0, 0, 0, 0, 0, 0, 0],
+    ],
+    dtype=torch.float64,
+)
+NOTHING = SparseRows(
+    torch.empty(0, dtype=torch.long),
+    torch.zeros(3, dtype=torch.long),
+    torch.empty(0, dtype=torch.float64),
+)
+
+
+def test_to_dense_adds_duplicates_and_keeps_empty_rows():
+    assert RAGGED.n_rows == 4
+    assert_close(RAGGED.to_dense(D), RAGGED_DENSE)
+    assert_close(NOTHING.to_dense(D), torch.zeros(3, D, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("offset", [None, features(1)[0]], ids=["plain", "offset"])
+@pytest.mark.parametrize(
+    ("rows", "dense"),
+    [(RAGGED, RAGGED_DENSE), (NOTHING, torch.zeros(3, D, dtype=torch.float64))],
+    ids=["ragged", "nothing stored"],
+)
+def test_input_linear_is_the_same_for_dense_and_sparse(rows, dense, offset, bias):
+    layer = InputLinear(D, 4, offset=offset, bias=bias).double()
+    if bias:
+        nn.init.normal_(layer.bias)
+    pull = features(len(dense), 4, seed=3)
+    found = []
+    centred = dense if offset is None else dense - offset
+    for x in (centred, rows):
+        layer.zero_grad()
+        out = layer(x)
+        (pull * out).sum().backward()
+        found.append((out.detach(), layer.weight.grad.clone()))
+    reference = nn.functional.linear(centred, layer.weight.T, layer.bias)
+    assert_close(found[0][0], reference.detach())
+    assert_close(found[1][0], found[0][0])
+    assert_close(found[1][1], found[0][1])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_input_linear_on_any_sparse_matrix(seed, density):
+    matrix = sp.random(5, D, density=density, format="csr", random_state=seed)
+    layer = InputLinear(D, 4).double()
+    expected = torch.from_numpy(matrix.toarray()) @ layer.weight
+    assert_close(layer(sparse_rows(matrix)), expected)
+
+
+# -- layers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raw", [-1e30, -50.0, -0.01, 0.0, 0.01, 50.0, 1e30])
+def test_log_variance_is_bounded_and_near_zero_left_alone(raw):
+    head = GaussianHead(1, 2)
+    nn.init.zeros_(head.linear.weight)
+    with torch.no_grad():
+        head.linear.bias.copy_(torch.tensor([3.0, 4.0, raw, raw]))
+    mean, log_variance = head(torch.ones(1, 1))
+    assert mean.tolist() == [[3.0, 4.0]]
+    assert log_variance.abs().max() <= MAX_LOG_VARIANCE
+    if abs(raw) < 1:
+        assert log_variance[0, 0].item() == pytest.approx(raw, abs=1e-4)
+    else:
+        assert log_variance[0, 0].item() == pytest.approx(
+            np.copysign(MAX_LOG_VARIANCE, raw), abs=1e-3
+        )
+
+
+def test_bound_leaves_no_float32_overflow():
+    assert torch.isfinite(torch.tensor(MAX_LOG_VARIANCE).exp() ** 8)
+
+
+def test_dropout_is_the_identity_out_of_training_and_without_p():
+    x = features()
+    assert Dropout(0.9).eval()(x) is x
+    assert Dropout(0.0).train()(x) is x
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_drops_p_and_keeps_the_mean(p):
+    torch.manual_seed(0)
+    out = Dropout(p)(torch.ones(100_000))
+    kept = out[out != 0]
+    assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.01)
+    assert out.mean().item() == pytest.approx(1, abs=0.05)
+    assert_close(kept, torch.full_like(kept, kept[0].item()))
+
+
+def test_dropout_gradient_goes_where_the_values_went():
+    torch.manual_seed(0)
+    x = torch.ones(1000, requires_grad=True)
+    out = Dropout(0.3)(x)
+    out.sum().backward()
+    assert_close(x.grad, out.detach())
+
+
+def test_label_encoder_has_no_dropout():
+    torch.manual_seed(0)
+    encoder = LabelEncoder(8, 3, (9,), nn.ReLU).train()
+    x = torch.randn(4, 8)
+    assert_close(encoder(x), encoder(x), rtol=0, atol=0)
+    module = make(dropout=0.9).train()
+    assert_close(module.label_gaussians(), module.label_gaussians(), rtol=0, atol=0)
+
+
+# -- the whole network -----------------------------------------------------------
+
+
+def test_logits_are_inner_products_of_the_embeddings():
+    module, x = make(linear_path=False).eval(), features()
+    assert_close(module.embed(x) @ module.label_embedding.T, module(x))
+
+
+def test_linear_path_adds_a_linear_model():
+    module, x = make().eval(), features()
+    rest = module(x) - module.embed(x) @ module.label_embedding.T
+    path = module.linear_path
+    assert_close(rest, x @ path.weight + path.bias)
+    assert rest.abs().max() > 0.1
+
+
+def test_linear_path_starts_at_the_log_odds_given():
+    log_odds = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
+    torch.manual_seed(0)
+    module = CGMVAE(n_features=D, n_labels=L, label_log_odds=log_odds, **SIZES).eval()
+    x = features().float()
+    rest = module(x) - module.embed(x) @ module.label_embedding.T
+    assert_close(rest, log_odds.expand(B, L), rtol=0, atol=1e-5)
+
+
+def test_prediction_uses_the_posterior_mean():
+    module, x = make().eval(), features()
+    mean, _ = module.feature_encoder(x)
+    assert_close(module.encode(x), mean)
+    assert_close(module(x), module(x), rtol=0, atol=0)
+    embedding = module.to_embedding(module.decoder(mean, x))
+    assert_close(module.embed(x), embedding)
+
+
+def test_latent_samples_have_the_moments_of_the_posterior():
+    output = make(n_samples=20_000).training_output(features(), Y)
+    sd = torch.exp(output.log_variance / 2)
+    assert_close(output.z.mean(dim=0), output.mean, rtol=0, atol=0.05 * sd.max().item())
+    assert_close(output.z.std(dim=0), sd, rtol=0.05, atol=0)
+    assert not torch.allclose(output.z[0], output.z[1])
+
+
+def test_samples_pass_gradients_to_mean_and_variance():
+    module = make(n_samples=2)
+    output = module.training_output(features(), Y)
+    gradients = torch.autograd.grad(
+        output.product.sum(), [output.mean, output.log_variance]
+    )
+    assert all((gradient != 0).any() for gradient in gradients)
+
+
+class AllLabels(CGMVAE):
+    """Encodes every label for every batch, as figure 1 draws it."""
+
+    def _batch_gaussians(self, y):
+        return GaussianMixture(*self.label_gaussians(), y > 0)
+
+
+@pytest.mark.parametrize("label_branch", [False, True])
+@pytest.mark.parametrize("y", [Y, torch.zeros_like(Y)], ids=["some", "no labels"])
+def test_encoding_the_occurring_labels_only_is_exact(y, label_branch):
+    some, every = make(label_branch=label_branch), make(label_branch=label_branch)
+    every.__class__ = AllLabels
+    output, terms, gradients = train_step(some, features(), y)
+    all_output, all_terms, all_gradients = train_step(every, features(), y)
+    assert len(output.prior.mean) == int(y.any(dim=0).sum()) < L
+    assert len(all_output.prior.mean) == L
+    assert_close(terms, all_terms)
+    for name, expected in all_gradients.items():
+        found = gradients[name]
+        if found is None:  # nothing to encode, nothing to train
+            assert not y.any()
+            found = torch.zeros_like(expected)
+        assert_close(found, expected, msg=name)
+
+
+def permute_labels(module, order):
+    permuted = make(label_branch=module.label_branch)
+    permuted.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        permuted.label_embedding.copy_(module.label_embedding[order])
+        permuted.linear_path.weight.copy_(module.linear_path.weight[:, order])
+        permuted.linear_path.bias.copy_(module.linear_path.bias[order])
+    return permuted
+
+
+@pytest.mark.parametrize("label_branch", [False, True])
+def test_relabelling_permutes_the_outputs_and_leaves_the_loss(label_branch):
+    order = torch.tensor([4, 2, 0, 1, 3])
+    module, x = make(label_branch=label_branch), features()
+    permuted = permute_labels(module, order)
+    assert_close(permuted(x), module(x)[:, order])
+    assert_close(permuted.label_gaussians()[0], module.label_gaussians()[0][order])
+
+    _, terms, gradients = train_step(module, x, Y, label_branch=label_branch)
+    _, found, moved = train_step(permuted, x, Y[:, order], label_branch=label_branch)
+    assert_close(found, terms)
+    name = "label_embedding"
+    assert_close(moved[name], gradients[name][order])
+    assert (gradients[name] != 0).any()
+
+
+def test_permuting_rows_permutes_the_outputs():
+    module, x, order = make().eval(), features(), torch.randperm(B)
+    for function in (module, module.encode, module.embed):
+        assert_close(function(x[order]), function(x)[order])
+
+
+def test_rows_do_not_influence_one_another():
+    module, x = make().eval(), features()
+    changed = x.clone()
+    changed[2] += 1
+    moved = (module(changed) != module(x)).any(dim=1)
+    assert moved.tolist() == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("skip_connection", [False, True])
+def test_dense_and_sparse_rows_train_the_same(skip_connection):
+    offset = features(1, seed=5)[0]
+    x = torch.where(features().abs() < 0.7, 0.0, features())
+    module = make(
+        offset=offset,
+        skip_connection=skip_connection,
+        reconstruction="gaussian",
+    )
+    nn.init.normal_(module.linear_path.weight)
+    results = [
+        train_step(module, rows, Y, reconstruction="gaussian")
+        for rows in (x - offset, as_sparse(x))
+    ]
+    assert_close(results[0][0].target, x - offset)
+    assert_close(results[1][0].target, x - offset)
+    assert_close(results[1][1], results[0][1])
+    assert_close(results[1][2], results[0][2])
+
+
+def test_reconstruction_target_of_sparse_rows_without_offset():
+    module = make(reconstruction="bernoulli")
+    output = module.training_output(RAGGED, Y[:4])
+    assert_close(output.target, RAGGED_DENSE)
+
+
+# -- the options -----------------------------------------------------------------
+
+
+def shapes(module):
+    return {name: tuple(p.shape) for name, p in module.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "layer", "size"),
+    [
+        ("latent_dim", 4, "decoder.input.weight", (12, 4)),
+        ("latent_dim", 4, "feature_encoder.head.linear.weight", (8, 10)),
+        ("latent_dim", 4, "label_encoder.head.linear.weight", (8, 11)),
+        ("embedding_dim", 17, "label_embedding", (L, 17)),
+        ("embedding_dim", 17, "to_embedding.weight", (17, 13)),
+        ("embedding_dim", 17, "label_encoder.hidden.0.weight", (11, 17)),
+        ("encoder_layer_sizes", (6,), "feature_encoder.head.linear.weight", (6, 6)),
+        ("label_encoder_layer_sizes", (6, 4), "label_encoder.hidden.3.weight", (4, 6)),
+        ("decoder_layer_sizes", (6,), "to_embedding.weight", (8, 6)),
+    ],
+)
+def test_sizes(option, value, layer, size):
+    module = make(**{option: value})
+    assert shapes(module)[layer] == size
+    assert shapes(make())[layer] != size if layer in shapes(make()) else True
+    _, terms, _ = train_step(module, features(), Y)
+    assert torch.isfinite(terms["loss"]).all()
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "gelu"])
+def test_activation_changes_both_encoders_and_the_decoder(activation):
+    relu, other, x = make(), make(activation=activation), features()
+    assert shapes(relu) == shapes(other)
+    assert not torch.allclose(relu.encode(x), other.encode(x))
+    assert not torch.allclose(relu.label_gaussians()[0], other.label_gaussians()[0])
+    z = features(columns=3)
+    assert not torch.allclose(relu.decoder(z, x), other.decoder(z, x))
+
+
+def test_dropout_is_active_in_encoder_and_decoder_in_training_only():
+    module, x, z = make(dropout=0.5), features(), features(columns=3)
+    module.train()
+    assert not torch.allclose(module.encode(x), module.encode(x))
+    assert not torch.allclose(module.decoder(z, x), module.decoder(z, x))
+    module.eval()
+    assert_close(module(x), make(dropout=0.0)(x))
+
+
+def test_decoder_sees_x_through_a_skip_connection_only():
+    z, x = features(columns=3), features()
+    plain, skip = make(), make(skip_connection=True)
+    assert_close(plain.decoder(z, x), plain.decoder(z, 2 * x), rtol=0, atol=0)
+    assert not torch.allclose(skip.decoder(z, x), skip.decoder(z, 2 * x))
+    assert not torch.allclose(skip.decoder(z, x), skip.decoder(2 * z, x))
+
+
+def test_skip_connection_reaches_samples_and_label_branch():
+    module = make(skip_connection=True, label_branch=True, n_samples=2)
+    torch.manual_seed(0)
+    before = module.training_output(features(), Y)
+    z = torch.cat([before.z, module._label_means(before.prior)[None]])
+    skip = module.decoder.skip
+    assert skip.bias is None
+    expected = [module.to_embedding(module.decoder(block, features())) for block in z]
+    assert_close(before.embedding, torch.stack(expected))
+
+
+def test_label_branch_decodes_the_mean_of_the_row_labels_means():
+    module = make(label_branch=True, n_samples=2)
+    output = module.training_output(features(), Y)
+    assert output.product.shape == output.logits.shape == (3, B, L)
+    means = module.label_gaussians()[0]
+    for row, labels in enumerate(Y):
+        chosen = [means[label] for label in range(L) if labels[label]]
+        latent = torch.stack(chosen).mean(dim=0) if chosen else torch.zeros(3).double()
+        expected = module.to_embedding(module.decoder(latent[None], None))[0]
+        assert_close(output.embedding[-1, row], expected)
+
+
+def test_one_block_a_latent_sample():
+    output = make(n_samples=3, reconstruction="gaussian").training_output(
+        features(), Y
+    )
+    assert len(output.z) == len(output.product) == len(output.reconstruction) == 3
+    for first, second in ((0, 1), (1, 2)):
+        assert not torch.allclose(output.product[first], output.product[second])
+
+
+def test_product_and_logits_of_a_training_step():
+    module, x = make(label_branch=True), features()
+    output = module.training_output(x, Y)
+    for block in range(2):
+        product = output.embedding[block] @ module.label_embedding.T
+        assert_close(output.product[block], product)
+        assert_close(output.logits[block], product + module.linear_path(x))
+
+
+def test_normalize_feature_gives_unit_norms_everywhere():
+    unit = make(normalize="feature", label_branch=True)
+    ones = torch.ones(2, B, dtype=torch.float64)
+    assert_close(unit.embed(features()).norm(dim=-1), ones[0])
+    output = unit.training_output(features(), Y)
+    assert_close(output.embedding.norm(dim=-1), ones)
+    for normalize in ("contrastive", None):
+        free = make(normalize=normalize)
+        norms = free.embed(features()).norm(dim=-1)
+        assert not torch.allclose(norms, ones[0], atol=0.01)
+        direction = unit.embed(features())
+        assert_close(free.embed(features()) / norms[:, None], direction)
+
+
+@pytest.mark.parametrize("prior", [None, "gaussian"])
+def test_priors_without_a_mixture_have_no_label_encoder(prior):
+    module = make(prior=prior)
+    assert module.label_encoder is None
+    assert not any("label_encoder" in name for name in shapes(module))
+    assert module.training_output(features(), Y).prior is None
+    branched = make(prior=prior, label_branch=True)
+    output, terms, gradients = train_step(
+        branched, features(), Y, prior=prior, label_branch=True
+    )
+    assert output.prior is None
+    assert (gradients["label_encoder.head.linear.weight"] != 0).any()
+
+
+@pytest.mark.parametrize("options", [
+    {},
+    {"prior": None},
+    {"prior": "gaussian"},
+    {"label_branch": True, "skip_connection": True, "n_samples": 2},
+    {"reconstruction": "gaussian"},
+    {"linear_path": False, "normalize": "feature"},
+])  # fmt: skip
+def test_every_parameter_is_trained(options):
+    module = make(**options)
+    shared = ("prior", "reconstruction", "label_branch", "normalize")
+    criterion = {name: options[name] for name in shared if name in options}
+    _, _, gradients = train_step(module, features(), Y, **criterion)
+    idle = [n for n, g in gradients.items() if g is None or not (g != 0).any()]
+    assert idle == []
+
+
+def test_reconstruction_reads_the_hidden_layer_of_the_samples():
+    plain = make().training_output(features(), Y)
+    assert plain.reconstruction is None
+    assert plain.target is None
+    module = make(reconstruction="gaussian", label_branch=True, n_samples=2)
+    output = module.training_output(features(), Y)
+    expected = module.to_features(module.decoder(output.z, features()))
+    assert_close(output.reconstruction, expected)
+    assert_close(output.target, features())
+
+
+def test_offset_travels_with_the_state():
+    offset = features(1)[0]
+    fresh = make(offset=torch.zeros_like(offset))
+    fresh.load_state_dict(make(offset=offset, seed=1).state_dict())
+    x = as_sparse(features())
+    assert_close(fresh(x), make(offset=offset, seed=1)(x))
+    assert "offset" not in " ".join(make().state_dict())
+
+
+# -- cost ------------------------------------------------------------------------
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                self.numel = max(self.numel, leaf.numel())
+        return out
+
+
+def test_recorder_of_the_largest_tensor_sees_forward_and_backward():
+    with LargestTensor() as recorder:
+        torch.ones(3, 1, 1) * torch.ones(4, 5)
+    assert recorder.numel == 60
+    x, y = torch.ones(10, 1, requires_grad=True), torch.ones(1, 10)
+    product = x @ y
+    with LargestTensor() as recorder:
+        product.sum().backward()
+    assert recorder.numel == 100
+
+
+@pytest.mark.parametrize("options", [
+    {},
+    {"label_branch": True, "normalize": "feature"},
+    {"reconstruction": "gaussian"},
+])  # fmt: skip
+def test_no_tensor_of_rows_by_labels_by_latent_dimensions(options):
+    rows, labels, d = 32, 40, 30
+    module = make(n_labels=labels, latent_dim=d, embedding_dim=24, **options)
+    torch.manual_seed(0)
+    y = (torch.rand(rows, labels) < 0.5).double()
+    names = ("reconstruction", "label_branch", "normalize")
+    criterion = {name: options[name] for name in names if name in options}
+    with LargestTensor() as recorder:
+        train_step(module, features(rows), y, **criterion)
+    # The (B, L) products are the largest; a second block is the label branch's.
+    assert rows * labels <= recorder.numel <= 2 * rows * labels
+    assert recorder.numel < rows * labels * min(d, 24) / 10

@@ -1,0 +1,244 @@
+"""Feature scaling: the same for dense and sparse, and safe for any column."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from skcgmvae._scaling import FeatureScaler, NoScaler
+
+
+def fitted(X, rows=None):
+    return FeatureScaler().fit(X, np.arange(X.shape[0]) if rows is None else rows)
+
+
+def scaled(X):
+    return fitted(X).transform(X)
+
+
+def scaled_sparse(X, scaler=None):
+    """What the network makes of a sparse matrix: its rows without the offset."""
+    scaler = fitted(X) if scaler is None else scaler
+    out = scaler.transform(X)
+    assert sp.issparse(out)
+    offset = scaler.offset_
+    return out.toarray() - (0 if offset is None else offset)
+
+
+# Counts, indicators, measures of either sign and constants, with zeros among them.
+value = st.one_of(
+    st.just(0.0),
+    st.sampled_from([1.0, 2.0, 3.0]),
+    st.floats(-100, 100, allow_subnormal=False).filter(
+        lambda v: v == 0 or abs(v) > 1e-3
+    ),
+)
+matrices = hnp.arrays(
+    float, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=value
+)
+
+
+@settings(deadline=None)
+@given(matrices)
+def test_dense_and_sparse_are_scaled_alike(X):
+    dense, sparse = fitted(X), fitted(sp.csr_matrix(X))
+    np.testing.assert_allclose(sparse.center_, dense.center_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(sparse.factor_, dense.factor_, rtol=1e-6)
+    # Float32 loses the digits that the centre takes away after it and not before.
+    largest = np.abs(X).max(axis=0) * dense.factor_
+    found, expected = scaled_sparse(sp.csr_matrix(X)), dense.transform(X)
+    assert (np.abs(found - expected) <= 1e-6 * (1 + largest)).all()
+
+
+@settings(deadline=None)
+@given(matrices, st.sampled_from([1e-300, 1e-30, 1.0, 1e30, 1e297]))
+def test_scaled_training_values_are_bounded_whatever_the_unit(X, unit):
+    found = scaled(X * unit)
+    assert np.abs(found).max() <= 10 * (1 + 1e-6)
+    np.testing.assert_allclose(found, scaled(X), rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(matrices)
+def test_zeros_stay_zeros_in_columns_that_are_mostly_zero(X):
+    found = scaled(X)
+    mostly_zero = (X != 0).mean(axis=0) <= 0.5
+    assert (found[:, mostly_zero][X[:, mostly_zero] == 0] == 0).all()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_full_columns_are_standardised(sparse):
+    rng = np.random.RandomState(0)
+    X = rng.randn(500, 3) * [1e-3, 1.0, 1e4] + [0.005, -5.0, 1e5]
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-4)
+
+
+def test_columns_mostly_zero_have_non_zeros_of_unit_root_mean_square():
+    rng = np.random.RandomState(0)
+    X = np.where(rng.rand(500, 3) < 0.2, rng.randint(1, 9, (500, 3)), 0.0)
+    found = scaled(X)
+    for column in found.T:
+        assert np.mean(column[column != 0] ** 2) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("height", [1.0, 1e-6, -1e6])
+def test_rare_indicator_is_no_spike(sparse, height):
+    X = np.zeros((10_000, 1))
+    X[7] = height
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    assert found[7, 0] == pytest.approx(np.sign(height), rel=1e-5)
+    assert (np.delete(found, 7) == 0).all()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rare_zero_and_outlier_come_no_further_than_ten(sparse):
+    X = np.column_stack([np.ones(10_000), np.linspace(1, 2, 10_000)])
+    X[7] = [0.0, 1e9]
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    np.testing.assert_allclose(np.abs(found[7]), 10, rtol=1e-3)
+    assert np.abs(found).max() <= 10 * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, -3.7, 1e300, 1e-300])
+def test_constant_column_is_ignored_even_when_it_changes_later(constant):
+    X = np.column_stack([np.full(9, constant), np.arange(9.0)])
+    later = np.array([[5.0, 0.0], [-1e300, 0.0], [constant, 0.0]])
+    dense, sparse = fitted(X), fitted(sp.csr_matrix(X))
+    assert (dense.transform(later)[:, 0] == 0).all()
+    assert (scaled_sparse(sp.csr_matrix(later), sparse)[:, 0] == 0).all()
+    assert (dense.transform(later)[:, 1] != 0).all()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_values_of_any_size_stay_finite(sparse):
+    column = np.array([0.5, 1.0, 2.0, 3.0, -1.0])
+    units = [1e-300, 1e-150, 1.0, 1e150, 1e299]
+    X = np.column_stack([column * unit for unit in units])
+    scaler = fitted(sp.csr_matrix(X) if sparse else X)
+    found = scaled_sparse(sp.csr_matrix(X), scaler) if sparse else scaler.transform(X)
+    # Each column says the same, whatever its unit.
+    np.testing.assert_allclose(found, found[:, [2]].repeat(5, axis=1), rtol=1e-5)
+    assert found.std(axis=0) == pytest.approx(1, rel=1e-5)
+
+
+def test_later_values_of_any_size_are_cut_off_without_a_warning():
+    scaler = fitted(np.array([[1e-300], [2e-300], [4e-300]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scaler.transform(np.array([[1e300], [-1e300], [2e-300]]))
+    assert found[0, 0] >= 1e6
+    assert found[1, 0] <= -1e6
+    assert abs(found[2, 0]) < 1
+
+
+def test_later_outliers_are_finite_in_float32_squares():
+    scaler = fitted(np.arange(10.0)[:, None])
+    later = np.array([[1e200], [-1e200]])
+    for found in (
+        scaler.transform(later),
+        scaler.transform(sp.csr_matrix(later)).toarray(),
+    ):
+        assert np.isfinite((found * 100) ** 2).all()
+        assert (np.sign(found) == np.sign(later)).all()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_dtypes(dtype, sparse):
+    rng = np.random.RandomState(0)
+    X = (rng.rand(60, 4) < [0.1, 0.4, 0.6, 0.9]) * rng.randint(1, 5, (60, 4))
+    X = X.astype(dtype)
+    expected = scaled(X.astype(float))
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_only_the_rows_given_are_learnt_from(sparse):
+    rng = np.random.RandomState(0)
+    X = rng.rand(50, 3) * (rng.rand(50, 3) < [0.3, 0.7, 1.0])
+    rows = np.array([3, 44, 8, 20, 21, 22, 30])
+    spoilt = X.copy()
+    spoilt[np.setdiff1d(np.arange(50), rows)] = 1e9
+    expected = fitted(X[rows])
+    scaler = fitted(sp.csr_matrix(spoilt) if sparse else spoilt, rows)
+    np.testing.assert_allclose(scaler.center_, expected.center_)
+    np.testing.assert_allclose(scaler.factor_, expected.factor_)
+
+
+@pytest.mark.parametrize("scaler", [FeatureScaler, NoScaler])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_rows_are_picked_in_the_order_given(scaler, kind):
+    X = kind(np.arange(30.0).reshape(10, 3))
+    scaler = scaler().fit(X, np.arange(10))
+    rows = np.array([4, 0, 9])
+    found, everything = scaler.transform(X, rows), scaler.transform(X)
+    assert abs(found - everything[rows]).max() == 0
+    assert abs(found[0] - found[1]).max() > 0
+
+
+def test_many_rows_are_scaled_in_parts_as_in_one(monkeypatch):
+    rng = np.random.RandomState(0)
+    X = rng.rand(100, 3) * (rng.rand(100, 3) < [0.3, 0.7, 1.0])
+    expected = fitted(X)
+    whole = expected.transform(X)
+    monkeypatch.setattr("skcgmvae._scaling.CHUNK_ROWS", 7)
+    found = fitted(X)
+    np.testing.assert_allclose(found.center_, expected.center_)
+    np.testing.assert_allclose(found.factor_, expected.factor_)
+    np.testing.assert_allclose(found.transform(X), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_input_is_left_alone():
+    X = np.arange(12.0).reshape(4, 3)
+    for matrix in (X.copy(), sp.csr_matrix(X)):
+        fitted(matrix).transform(matrix)
+        same = matrix.toarray() if sp.issparse(matrix) else matrix
+        assert (same == X).all()
+
+
+def test_explicit_zeros_and_unsorted_columns_change_nothing():
+    X = sp.csr_matrix(
+        (np.array([3.0, 0.0, 1.0, 2.0, 0.0]), [2, 0, 1, 0, 2], [0, 3, 4, 5]), (3, 3)
+    )
+    np.testing.assert_allclose(scaled_sparse(X), scaled(X.toarray()), atol=1e-6)
+
+
+def test_duplicate_entries_count_as_their_sum():
+    X = sp.csr_matrix(([1.0, 2.0, 3.0, 4.0, 1.0], [0, 0, 1, 1, 0], [0, 2, 4, 5]), (3, 2))
+    np.testing.assert_allclose(scaled_sparse(X), scaled(X.toarray()), atol=1e-6)
+
+
+def test_sparse_column_far_from_zero_is_scaled_like_a_dense_one():
+    """A time stamp beside word counts: seconds since 1970, within one hour."""
+    rng = np.random.RandomState(0)
+    X = 1.6e9 + 1000 * rng.randn(50, 1)
+    np.testing.assert_allclose(scaled_sparse(sp.csr_matrix(X)), scaled(X), atol=0.2)
+
+
+# -- no scaling ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_no_scaler_passes_the_numbers_on(kind):
+    X = np.array([[0.5, 0.0], [-3.0, 2.0]])
+    out = NoScaler().fit(kind(X), np.arange(2)).transform(kind(X))
+    assert out.dtype == np.float32
+    assert ((out.toarray() if sp.issparse(out) else out) == X).all()
+    assert NoScaler().offset_ is None
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+@pytest.mark.parametrize("extreme", [1e7, -1e7])
+def test_no_scaler_refuses_what_float32_cannot_train_on(kind, extreme):
+    X = kind(np.array([[0.0, 1.0], [extreme, 2.0]]))
+    with pytest.raises(ValueError, match=r"X holds .*1e\+07.*scale_features=False"):
+        NoScaler().transform(X)
