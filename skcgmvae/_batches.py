@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from torch.utils.data import Dataset
 
-from skcgmvae._network import SparseRows
+from skcgmvae._layers import SparseRows
 
 
 class Rows(Dataset):

@@ -15,9 +15,9 @@ class KeepBest(Callback):
 
     Parameters
     ----------
-    patience : int or None
+    patience : int
         Stop when ``valid_loss`` has not improved for so many epochs, and restore the
-        weights of the best. None trains on to the last epoch and keeps its weights.
+        weights of the best. Without validation rows, the last epoch is the best.
     tol : float
         How much better, in log-loss, counts as an improvement.
     """
@@ -26,10 +26,13 @@ class KeepBest(Callback):
         self.patience = patience
         self.tol = tol
 
+    def initialize(self):
+        self.best_logit_scale_ = None
+        return self
+
     def on_train_begin(self, net, **kwargs):
         self.best_loss_ = np.inf
         self.best_epoch_ = None
-        self.best_logit_scale_ = 1.0
         self.best_weights_ = None
         self.misses_ = 0
 
@@ -39,7 +42,7 @@ class KeepBest(Callback):
         if not np.isfinite(losses).all():
             self._diverged(net, epoch["epoch"])
             return
-        if self.patience is None:
+        if "valid_loss" not in epoch:
             self._keep(net, epoch)
             return
         loss = epoch["valid_loss"]
@@ -59,7 +62,7 @@ class KeepBest(Callback):
 
     def _keep(self, net, epoch):
         self.best_epoch_ = epoch["epoch"]
-        self.best_logit_scale_ = epoch.get("valid_logit_scale", 1.0)
+        self.best_logit_scale_ = epoch.get("valid_logit_scale", self.best_logit_scale_)
         self.best_weights_ = net.current_weights()
 
     def _diverged(self, net, epoch):
@@ -90,7 +93,8 @@ class ProgressBar(Callback):
         losses = {
             name.removeprefix("train_").removesuffix("_loss"): f"{value:.4g}"
             for name, value in epoch.items()
-            if name.startswith("train_") and name != "train_batch_count"
+            if name.startswith("train_")
+            and name != "train_batch_count"
             or name == "valid_loss"
         }
         self.bar_.set_postfix(losses, refresh=False)
@@ -137,7 +141,7 @@ class ScikitLearnCallbacks(Callback):
             **self.observed_,
             reconstruction_attributes=lambda: {
                 "net_": _snapshot(net),
-                "logit_scale_": net.history[-1].get("valid_logit_scale", 1.0),
+                "logit_scale_": net.history[-1].get("valid_logit_scale"),
             },
         )
         if stop:

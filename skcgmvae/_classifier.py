@@ -8,8 +8,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._losses import CGMVAELoss
-from skcgmvae._network import ACTIVATIONS, CGMVAE
+from skcgmvae._network import CGMVAE
 from skcgmvae._neural import BaseNeuralClassifier
 
 
@@ -42,9 +43,14 @@ class CGMVAEClassifier(
         Widths of the decoder's hidden layers (paper: the same).
     activation : {"relu", "leaky_relu", "gelu"}, default="relu"
         Activation of all hidden layers (paper: ReLU).
-    dropout : float, default=0.5
+    dropout : float, default=0.3
         Probability, in [0, 1), with which a hidden unit of the feature encoder or the
         decoder is dropped in training (paper: 0.3 or 0.5).
+    input_dropout : float, default=0.3
+        Probability, in [0, 1), with which a scaled feature is dropped in training, on
+        its way into the feature encoder (paper: none). Of sparse rows only stored
+        values are drawn, so that dense and sparse training agree to rounding only
+        with 0.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the
@@ -62,8 +68,11 @@ class CGMVAEClassifier(
         Let ``x`` enter the decoder beside z, as in the published code. The latent
         space is then ignored, and :meth:`transform` nearly constant.
     linear_path : bool, default=True
-        Add A x + b, learnt from zero and the label frequencies, to the logits. What a
-        linear model can tell need not pass the latent space (not in the paper).
+        Add A x + b, one logistic regression a label, to the logits of the prediction.
+        It is trained beside the network, by a loss of its own, and shares nothing
+        with it; held-out rows say how much each counts (not in the paper).
+    linear_penalty : float, default=1.0
+        Strength of the L2 penalty of A, the 1/C of scikit-learn's LogisticRegression.
     label_branch : bool, default=False
         Train the decoder also on the mean of the row's label means, as the published
         code does.
@@ -102,7 +111,7 @@ class CGMVAEClassifier(
     early_stopping : bool, default=True
         Hold out rows, label-balanced, stop when their log-loss no longer improves,
         and keep the weights of the best epoch. The log-loss is taken at the best
-        scale of the logits, which is kept too (``logit_scale_``).
+        scale of the logits, which is kept too: ``logit_scale_``.
     validation_fraction : float, default=0.1
         Fraction of the rows held out for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
@@ -137,9 +146,9 @@ class CGMVAEClassifier(
         ``label_branch=True``.
     label_names_in_ : ndarray of str of shape (n_labels,)
         Column names of ``Y``, if it was a DataFrame.
-    logit_scale_ : float
-        Factor of the logits with which held-out rows had the lowest log-loss; 1.0
-        without early stopping.
+    logit_scale_ : list of float, or None
+        Factors of the network's logits and of the linear path's with which held-out
+        rows had the lowest log-loss. None without early stopping: their plain average.
     history_ : skorch.history.History
         Losses by epoch: ``history_[:, "valid_loss"]``.
     n_iter_ : int
@@ -148,7 +157,7 @@ class CGMVAEClassifier(
         The epoch, from 1, whose weights were kept.
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features, if ``X`` was a DataFrame.
 
     Raises
@@ -208,11 +217,13 @@ class CGMVAEClassifier(
         "decoder_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "prior": [StrOptions({"mixture", "gaussian"}), None],
         "normalize": [StrOptions({"contrastive", "feature"}), None],
         "reconstruction": [StrOptions({"gaussian", "bernoulli"}), None],
         "skip_connection": ["boolean"],
         "linear_path": ["boolean"],
+        "linear_penalty": [Interval(Real, 0, None, closed="left")],
         "label_branch": ["boolean"],
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -231,12 +242,14 @@ class CGMVAEClassifier(
         label_encoder_layer_sizes=(512, 256),
         decoder_layer_sizes=(512, 512),
         activation="relu",
-        dropout=0.5,
+        dropout=0.3,
+        input_dropout=0.3,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
         skip_connection=False,
         linear_path=True,
+        linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
         alpha=1.0,
@@ -269,11 +282,13 @@ class CGMVAEClassifier(
         self.decoder_layer_sizes = decoder_layer_sizes
         self.activation = activation
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.prior = prior
         self.normalize = normalize
         self.reconstruction = reconstruction
         self.skip_connection = skip_connection
         self.linear_path = linear_path
+        self.linear_penalty = linear_penalty
         self.label_branch = label_branch
         self.n_samples = n_samples
         self.alpha = alpha
@@ -353,7 +368,7 @@ class CGMVAEClassifier(
         -------
         ndarray of shape (n_samples, embedding_dim), float32
             Without a linear path, ``decision_function(X)`` is
-            ``logit_scale_ * embed(X) @ label_embeddings_.T``.
+            ``logit_scale_[0] * embed(X) @ label_embeddings_.T``.
         """
         return self._apply(X, "embed")
 
@@ -410,3 +425,8 @@ class CGMVAEClassifier(
     @property
     def _n_features_out(self):
         return self.latent_dim
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32 always
+        return tags

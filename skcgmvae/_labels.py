@@ -99,7 +99,7 @@ class LabelCoder:
 
 
 def _as_label_matrix(Y):
-    """``Y`` as a checked ndarray or CSR matrix, or None if it is a vector of classes."""
+    """``Y`` as a checked ndarray or CSR matrix; None if it is a vector of classes."""
     if sp.issparse(Y):
         matrix = sp.csr_matrix(Y)
         matrix.sum_duplicates()

@@ -123,7 +123,8 @@ class CGMVAELoss(nn.Module):
     :class:`~skcgmvae._network.CGMVAEOutput` and y (B, L), it returns the terms as a
     dict of (B,) tensors, unweighted, and ``"loss"``, their weighted sum. A term of
     weight zero is left out. Latent samples are averaged; a label branch adds its own
-    contrastive and cross-entropy loss.
+    contrastive and cross-entropy loss. The linear path has a loss of its own and
+    shares no parameter with the rest, which so learns as if it were alone.
     """
 
     def __init__(
@@ -132,12 +133,13 @@ class CGMVAELoss(nn.Module):
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
+        linear_path=True,
         label_branch=False,
         alpha=1.0,
         beta=1.0,
         kl_weight=1e-3,
         recon_weight=1.0,
-        temperature=0.1,
+        temperature=1.0,
     ):
         super().__init__()
         self.prior = prior
@@ -151,6 +153,8 @@ class CGMVAELoss(nn.Module):
             "contrastive": alpha,
             "cross_entropy": beta,
         }
+        if linear_path:
+            self.weights["linear"] = 1.0
 
     def forward(self, output, y):
         terms = {
@@ -174,7 +178,7 @@ class CGMVAELoss(nn.Module):
         return loss(output.reconstruction, output.target).mean(dim=0)
 
     def _contrastive(self, output, y):
-        similarity = output.product
+        similarity = output.logits
         if self.normalize == "contrastive":
             similarity = cosine_similarity(
                 similarity, output.embedding, output.label_embedding
@@ -183,6 +187,10 @@ class CGMVAELoss(nn.Module):
 
     def _cross_entropy(self, output, y):
         return self._over_branches(cross_entropy_loss(output.logits, y))
+
+    def _linear(self, output, y):
+        """The linear path's own loss: a ridge logistic regression a label."""
+        return cross_entropy_loss(output.linear_logits, y) + output.linear_penalty
 
     def _over_branches(self, loss):
         """(S or S + 1, B) -> (B,)."""

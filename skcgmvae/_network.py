@@ -1,7 +1,8 @@
 """The network of C-GMVAE (figure 1): encoders, mixture prior, decoder.
 
-Pure torch, read from top to bottom: layers, the two encoders, the decoder, and
-:class:`CGMVAE`, which joins them. Equation numbers are those of Bai, Kong and
+Pure torch, read from top to bottom: the two encoders, the decoder, and
+:class:`CGMVAE`, which joins them; the layers they are made of are in
+:mod:`skcgmvae._layers`. Equation numbers are those of Bai, Kong and
 Gomes (ICML 2022).
 
 Shapes in the comments: B batch rows, D features, L labels, E embedding
@@ -15,36 +16,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# A log-variance leaves [-MAX, MAX] for no input, so neither a variance nor its
-# inverse can overflow in float32, and the KL term stays finite whatever its weight.
-MAX_LOG_VARIANCE = 6.0
+from skcgmvae._layers import (
+    ACTIVATIONS,
+    Dropout,
+    GaussianHead,
+    InputLinear,
+    SparseRows,
+    hidden_layers,
+)
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU}
-
-
-class SparseRows(NamedTuple):
-    """A batch of CSR rows: the columns and values of the non-zeros, row after row."""
-
-    columns: torch.Tensor  # (nnz,)
-    row_starts: torch.Tensor  # (B,)
-    values: torch.Tensor  # (nnz,)
-
-    @property
-    def n_rows(self):
-        """B."""
-        return len(self.row_starts)
-
-    def to_dense(self, n_features):
-        """The same rows as a dense (B, D) tensor."""
-        row_ends = torch.cat(
-            [self.row_starts[1:], self.row_starts.new_tensor([len(self.values)])]
-        )
-        row = torch.repeat_interleave(
-            torch.arange(self.n_rows, device=self.values.device),
-            row_ends - self.row_starts,
-        )
-        dense = self.values.new_zeros(self.n_rows, n_features)
-        return dense.index_put_((row, self.columns), self.values, accumulate=True)
+# Adam moves a weight by about lr a step, whatever its gradient. The weights of a
+# logistic regression have far to go, so those of the linear path count tenfold.
+LINEAR_SPEED = 10.0
 
 
 class GaussianMixture(NamedTuple):
@@ -58,8 +41,8 @@ class GaussianMixture(NamedTuple):
 class CGMVAEOutput(NamedTuple):
     """What one training step computes, for the losses to judge.
 
-    ``embedding``, ``product`` and ``logits`` hold one block a latent sample and,
-    with a label branch, one more block for it at the end.
+    ``embedding`` and ``logits`` hold one block a latent sample and, with a label
+    branch, one more block for it at the end.
     """
 
     mean: torch.Tensor  # (B, d), of q(z|x)
@@ -68,103 +51,11 @@ class CGMVAEOutput(NamedTuple):
     prior: GaussianMixture | None
     embedding: torch.Tensor  # (S or S + 1, B, E), w_x
     label_embedding: torch.Tensor  # (L, E), w_l
-    product: torch.Tensor  # (S or S + 1, B, L), w_x . w_l
-    logits: torch.Tensor  # (S or S + 1, B, L)
+    logits: torch.Tensor  # (S or S + 1, B, L), w_x . w_l
+    linear_logits: torch.Tensor | None  # (B, L), of the linear path
+    linear_penalty: torch.Tensor | None  # (), its ridge penalty
     reconstruction: torch.Tensor | None  # (S, B, D)
     target: torch.Tensor | None  # (B, D), what is reconstructed
-
-
-class InputLinear(nn.Module):
-    """A linear layer that takes dense rows or :class:`SparseRows`.
-
-    Dense and sparse rows of the same numbers give the same output. The weight is
-    stored (D, out), so that sparse rows gather whole rows of it.
-
-    Parameters
-    ----------
-    n_features, out_features : int
-    offset : tensor of shape (D,), optional
-        Subtracted from sparse rows, after the product: the centre that dense rows
-        have already lost and sparse rows could only lose by turning dense.
-    bias : bool
-
-    Shape
-    -----
-    (B, D) -> (B, out)
-    """
-
-    def __init__(self, n_features, out_features, *, offset=None, bias=True):
-        super().__init__()
-        bound = n_features**-0.5
-        weight = torch.empty(n_features, out_features).uniform_(-bound, bound)
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
-        self.register_buffer("offset", offset, persistent=offset is not None)
-
-    def forward(self, x):
-        if not isinstance(x, SparseRows):
-            out = x @ self.weight
-        else:
-            out = F.embedding_bag(
-                x.columns,
-                self.weight,
-                x.row_starts,
-                mode="sum",
-                per_sample_weights=x.values,
-            )
-            if self.offset is not None:
-                out = out - self.offset @ self.weight
-        return out if self.bias is None else out + self.bias
-
-
-class Dropout(nn.Module):
-    """Dropout with probability ``p``, as :class:`torch.nn.Dropout`.
-
-    It compares uniform numbers with ``p``: on a CPU torch draws those four times
-    faster than the Bernoulli variables of its own layer, which would cost a fifth of
-    a training step.
-
-    Shape
-    -----
-    any -> the same
-    """
-
-    def __init__(self, p):
-        super().__init__()
-        self.p = p
-
-    def forward(self, x):
-        if not self.training or self.p == 0:
-            return x
-        return x * ((torch.rand_like(x) >= self.p) / (1 - self.p))
-
-
-class GaussianHead(nn.Module):
-    """The mean and the log-variance of a diagonal Gaussian.
-
-    The log-variance is squashed smoothly into +-``MAX_LOG_VARIANCE``.
-
-    Shape
-    -----
-    (N, in) -> (N, d), (N, d)
-    """
-
-    def __init__(self, in_features, latent_dim):
-        super().__init__()
-        self.linear = nn.Linear(in_features, 2 * latent_dim)
-
-    def forward(self, hidden):
-        mean, raw = self.linear(hidden).chunk(2, dim=-1)
-        return mean, MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
-
-
-def hidden_layers(in_features, sizes, activation, dropout):
-    """Linear, activation and dropout for each of ``sizes``; (N, in) -> (N, sizes[-1])."""
-    layers = []
-    for size in sizes:
-        layers += [nn.Linear(in_features, size), activation(), Dropout(dropout)]
-        in_features = size
-    return nn.Sequential(*layers)
 
 
 class FeatureEncoder(nn.Module):
@@ -244,13 +135,15 @@ class Decoder(nn.Module):
 class CGMVAE(nn.Module):
     """The whole network of figure 1.
 
-    ``module(x)`` gives the label logits of section 2.2.4, from the posterior mean;
+    ``module(x)`` gives the label logits of section 2.2.4, from the posterior mean, and
+    beside them those of the linear path, if there is one: K is 1 or 2.
     :meth:`training_output` gives what the objective (Eq. 7) needs. The parameters
     are those of :class:`skcgmvae.CGMVAEClassifier`, and besides:
 
     Parameters
     ----------
-    n_features, n_labels : int
+    n_rows, n_features, n_labels : int
+        Shapes of the training data.
     offset : tensor of shape (D,) or None
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
@@ -258,12 +151,13 @@ class CGMVAE(nn.Module):
 
     Shape
     -----
-    (B, D) -> (B, L)
+    (B, D) -> (B, K, L)
     """
 
     def __init__(
         self,
         *,
+        n_rows,
         n_features,
         n_labels,
         offset=None,
@@ -274,12 +168,14 @@ class CGMVAE(nn.Module):
         label_encoder_layer_sizes=(512, 256),
         decoder_layer_sizes=(512, 512),
         activation="relu",
-        dropout=0.5,
+        dropout=0.3,
+        input_dropout=0.3,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
         skip_connection=False,
         linear_path=True,
+        linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
     ):
@@ -318,12 +214,14 @@ class CGMVAE(nn.Module):
         self.to_features = (
             nn.Linear(decoder_layer_sizes[-1], n_features) if reconstruction else None
         )
+        self.input_dropout = Dropout(input_dropout)
         self.linear_path = None
         if linear_path:
+            self.penalty = linear_penalty * LINEAR_SPEED**2 / (2 * n_rows)
             self.linear_path = InputLinear(n_features, n_labels, offset=offset)
             nn.init.zeros_(self.linear_path.weight)
             if label_log_odds is not None:
-                self.linear_path.bias.data.copy_(label_log_odds)
+                self.linear_path.bias.data.copy_(label_log_odds / LINEAR_SPEED)
 
     def encode(self, x):
         """The posterior mean of q(z|x); (B, D) -> (B, d)."""
@@ -334,9 +232,11 @@ class CGMVAE(nn.Module):
         return self._embedding(self.decoder(self.encode(x), x))
 
     def forward(self, x):
-        """The label logits w_x . w_l, plus the linear path; (B, D) -> (B, L)."""
-        logits = self.embed(x) @ self.label_embedding.T
-        return logits if self.linear_path is None else logits + self.linear_path(x)
+        """Label logits: w_x . w_l, and those of the linear path; (B, D) -> (B, K, L)."""
+        heads = [self.embed(x) @ self.label_embedding.T]
+        if self.linear_path is not None:
+            heads.append(LINEAR_SPEED * self.linear_path(x))
+        return torch.stack(heads, dim=1)
 
     def label_gaussians(self, label_embedding=None):
         """The mean and log-variance of each label's Gaussian; (A, d), (A, d)."""
@@ -346,7 +246,8 @@ class CGMVAE(nn.Module):
 
     def training_output(self, x, y):
         """One pass with sampled z; x (B, D), y (B, L) of 0 and 1."""
-        mean, log_variance = self.feature_encoder(x)  # (B, d)
+        noisy = self._drop_features(x)
+        mean, log_variance = self.feature_encoder(noisy)  # (B, d)
         noise = torch.randn(
             self.n_samples, *mean.shape, device=mean.device, dtype=mean.dtype
         )
@@ -356,13 +257,14 @@ class CGMVAE(nn.Module):
         decoded = z
         if self.label_branch:
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
-        hidden = self.decoder(decoded, x)  # (S or S + 1, B, h)
+        hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
-        product = embedding @ self.label_embedding.T  # the one (B, L) product
-        logits = product
-        if self.linear_path is not None:
-            logits = product + self.linear_path(x)
+        logits = embedding @ self.label_embedding.T  # the one (B, L) product
 
+        linear_logits = linear_penalty = None
+        if self.linear_path is not None:
+            linear_logits = LINEAR_SPEED * self.linear_path(x)
+            linear_penalty = self.penalty * self.linear_path.weight.square().sum()
         reconstruction = target = None
         if self.to_features is not None:
             reconstruction = self.to_features(hidden[: self.n_samples])
@@ -374,18 +276,22 @@ class CGMVAE(nn.Module):
             prior=gaussians if self.uses_mixture else None,
             embedding=embedding,
             label_embedding=self.label_embedding,
-            product=product,
             logits=logits,
+            linear_logits=linear_logits,
+            linear_penalty=linear_penalty,
             reconstruction=reconstruction,
             target=target,
         )
 
+    def _drop_features(self, x):
+        if isinstance(x, SparseRows):
+            return x._replace(values=self.input_dropout(x.values))
+        return self.input_dropout(x)
+
     def _embedding(self, hidden):
         embedding = self.to_embedding(hidden)
         return (
-            F.normalize(embedding, dim=-1)
-            if self.normalize == "feature"
-            else embedding
+            F.normalize(embedding, dim=-1) if self.normalize == "feature" else embedding
         )
 
     def _batch_gaussians(self, y):

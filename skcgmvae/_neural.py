@@ -12,6 +12,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
@@ -56,11 +57,18 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
     A subclass lists its parameters and names two torch classes, ``_module_class``
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
-    module also ``n_features``, ``n_labels``, ``offset`` and ``label_log_odds``.
+    module also ``n_rows``, ``n_features``, ``n_labels``, ``offset`` and
+    ``label_log_odds``.
     """
 
     _module_class = None
     _criterion_class = None
+
+    _doc_link_module = "skcgmvae"
+    _doc_link_template = (
+        "https://skcgmvae.readthedocs.io/en/latest/api.html"
+        "#{estimator_module}.{estimator_name}"
+    )
 
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -166,10 +174,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype="numeric", reset=reset,
-            ensure_min_samples=2,
-        )
+        X = self._validate_features(X, reset=reset, ensure_min_samples=2)
         check_consistent_length(X, Y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -200,6 +205,13 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
     def _check_parameters(self, X):
         """For a subclass: refuse parameters that contradict each other or ``X``."""
 
+    def _validate_features(self, X, **checks):
+        X = validate_data(self, X, accept_sparse="csr", dtype="numeric", **checks)
+        if issparse(X) and not X.has_canonical_format:
+            X = X.copy()  # it may be the caller's
+            X.sum_duplicates()
+        return X
+
     def _check_threshold(self):
         threshold, labels = np.asarray(self.threshold), self._labels
         if threshold.ndim and threshold.shape != (labels.n_labels_,):
@@ -223,13 +235,13 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         n_positive = np.asarray(Y[train].sum(axis=0), dtype=float).ravel()
         log_odds = np.log((n_positive + 0.5) / (len(train) - n_positive + 0.5))
         module_parameters = self._parameters_of(self._module_class) | {
+            "n_rows": len(train),
             "n_features": X.shape[1],
             "n_labels": Y.shape[1],
             "offset": None if offset is None else torch.from_numpy(offset),
             "label_log_odds": torch.from_numpy(log_odds).float(),
         }
         criterion_parameters = self._parameters_of(self._criterion_class)
-        patience = self.n_iter_no_change if self.early_stopping else None
         logs = {0: [], 1: [("progress_bar", ProgressBar())]}
         net = MultiLabelNet(
             self._module_class,
@@ -246,7 +258,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
             device=str(resolve_device(self.device)),
             verbose=int(self.verbose),
             callbacks=[
-                ("keep_best", KeepBest(patience, self.tol)),
+                ("keep_best", KeepBest(self.n_iter_no_change, self.tol)),
                 *(self.callbacks or []),
                 ("scikit_learn", ScikitLearnCallbacks()),
                 *logs.get(int(self.verbose), [("print_log", PrintLog())]),
@@ -300,14 +312,15 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
 
     def _logits(self, X):
         """Calibrated label logits (n_samples, n_labels), float64."""
-        return self._apply(X, "forward").astype(np.float64) * self.logit_scale_
+        heads = self._apply(X, "forward").astype(np.float64)
+        if self.logit_scale_ is None:
+            return heads.mean(axis=1)
+        return np.einsum("k,nkl->nl", self.logit_scale_, heads)
 
     def _apply(self, X, method):
         """A method of the network on validated, scaled rows; float32."""
         check_is_fitted(self, "net_")
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype="numeric", reset=False
-        )
+        X = self._validate_features(X, reset=False)
         return self.net_.apply(self._scaler.transform(X), method)
 
     def decision_function(self, X):
@@ -324,7 +337,9 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
             (n_samples, n_classes).
         """
         logits = self._logits(X)
-        return logits if self._labels.is_matrix_ or logits.shape[1] > 1 else logits[:, 0]
+        return (
+            logits if self._labels.is_matrix_ or logits.shape[1] > 1 else logits[:, 0]
+        )
 
     def predict_proba(self, X):
         """The probability of each label.

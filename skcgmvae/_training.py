@@ -1,19 +1,21 @@
 """How a network is trained: the skorch net.
 
 The seam to a model is two torch modules. The module has ``training_output(x, y)``
-and ``forward(x)``, which gives label logits; the criterion takes that output and
-``y`` and returns a dict of loss terms, one value a row, with their sum under
-``"loss"``. Nothing here knows which model it is.
+and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads; the
+criterion takes that output and ``y`` and returns a dict of loss terms, one value a
+row, with their sum under ``"loss"``. Nothing here knows which model it is.
 """
 
 import warnings
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from skcgmvae._batches import Batches, Chunks, Rows
 
@@ -23,8 +25,9 @@ class MultiLabelNet(NeuralNet):
 
     It differs from :class:`skorch.NeuralNet` in four ways: batches are slices
     (:mod:`skcgmvae._batches`); losses come in terms, one value a row, and are read
-    from the device once an epoch; validation is by log-loss; and what is validated,
-    and kept at the end, is an average of the weights over the last steps.
+    from the device once an epoch; validation is by log-loss, at the best scale of
+    each head's logits; and what is validated, and kept at the end, is an average of
+    the weights over the last steps.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ class MultiLabelNet(NeuralNet):
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
         kwargs.setdefault("dataset", Rows)
-        kwargs.setdefault("predict_nonlinearity", torch.sigmoid)
+        kwargs.setdefault("predict_nonlinearity", _mean_probabilities)
         super().__init__(*args, **kwargs)
 
     @property
@@ -52,7 +55,7 @@ class MultiLabelNet(NeuralNet):
     # -- the loop ----------------------------------------------------------------
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """skorch's loop over epochs; an interruption keeps what was learnt, and says so."""
+        """skorch's loop over epochs; an interruption keeps the weights, and says so."""
         self.stop_requested_ = False
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
@@ -99,7 +102,7 @@ class MultiLabelNet(NeuralNet):
             return {"loss": None, "y_pred": self.infer(x)}
 
     def infer(self, x, **fit_params):
-        """Label logits (B, L) of a batch's ``x``; from the average while training."""
+        """Logits (B, K, L) of a batch's ``x``; by the average weights while training."""
         if self.average_weights_ is not None and not self.module_.training:
             return functional_call(self.module_, self.average_weights_, (x["x"],))
         return self.module_(x["x"])
@@ -122,7 +125,9 @@ class MultiLabelNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            steps.append((batch, step) if not training else (len(batch[1]), step["terms"]))
+            steps.append(
+                (batch, step) if not training else (len(batch[1]), step["terms"])
+            )
             self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
         losses = self._training_losses(steps) if training else self._log_loss(steps)
@@ -139,16 +144,14 @@ class MultiLabelNet(NeuralNet):
 
     def _log_loss(self, steps):
         """The log-loss of the validation rows at the best scale of the logits."""
-        logits = torch.cat([step["y_pred"] for _, step in steps])
-        y = torch.cat([batch[1] for batch, _ in steps])
+        logits = torch.cat([step["y_pred"] for _, step in steps]).cpu().numpy()
+        y = torch.cat([batch[1] for batch, _ in steps]).cpu().numpy()
         weight = None
         if "sample_weight" in steps[0][0][0]:
             weight = torch.cat([batch[0]["sample_weight"] for batch, _ in steps])
-        scale = best_logit_scale(logits, y, weight)
-        loss = F.binary_cross_entropy_with_logits(
-            scale * logits, y, None if weight is None else weight[:, None]
-        )
-        return {"loss": loss.item(), "logit_scale": scale}
+            weight = weight.cpu().numpy()
+        loss, scale = best_logit_scale(logits, y, weight)
+        return {"loss": loss, "logit_scale": scale}
 
     # -- the average of the weights ----------------------------------------------
 
@@ -169,7 +172,9 @@ class MultiLabelNet(NeuralNet):
 
     def current_weights(self):
         """A copy of the weights that a prediction would use now, by name."""
-        return _copy((self.average_weights_ or dict(self.module_.named_parameters())).items())
+        return _copy(
+            (self.average_weights_ or dict(self.module_.named_parameters())).items()
+        )
 
     def load_weights(self, weights):
         """Put weights, by name, into the module."""
@@ -188,6 +193,10 @@ class MultiLabelNet(NeuralNet):
                 self.average_weights_[name].lerp_(parameter, 1 - decay)
 
     # -- prediction --------------------------------------------------------------
+
+    def predict(self, X):
+        """The labels of probability 1/2 or more, for skorch's scoring callbacks."""
+        return (self.predict_proba(X) >= 0.5).astype(int)
 
     def apply(self, X, method="forward"):
         """A method of the module on all rows of ``X``, as a float32 array.
@@ -212,30 +221,52 @@ class MultiLabelNet(NeuralNet):
 
 
 def best_logit_scale(logits, y, weight=None):
-    """The factor in [0.1, 10] that gives logits their lowest log-loss.
+    """The weight of each head's logits in the sum that has the lowest log-loss.
 
     A network goes on to learn to rank labels long after it has begun to be too sure
     of itself; with the scale free, the log-loss of held-out rows tells the two apart
-    (temperature scaling: Guo et al., ICML 2017). The loss is convex in the scale, so
-    Newton's method finds it.
+    (temperature scaling: Guo et al., ICML 2017). With several heads it also says how
+    far to trust each. The loss is convex. A unit Gaussian around the plain average of
+    the heads keeps a handful of rows from deciding alone.
 
-    logits, y (N, L), weight (N,) or None -> float
+    Parameters
+    ----------
+    logits : ndarray of shape (N, K, L)
+    y : ndarray of shape (N, L)
+    weight : ndarray of shape (N,), optional
+
+    Returns
+    -------
+    loss : float
+        The mean log-loss over rows and labels; NaN if the logits are not finite.
+    scale : list of K floats in [0.01, 10]
     """
-    weight = 1.0 if weight is None else weight[:, None]
-    scale = 1.0
-    for _ in range(20):
-        p = torch.sigmoid(scale * logits)
-        slope = (weight * logits * (p - y)).mean().item()
-        curvature = (weight * logits**2 * p * (1 - p)).mean().item()
-        if not curvature > 0:  # all logits 0, or not finite
-            return scale
-        # At most twofold a step: far from its minimum the loss is nearly straight.
-        step = min(max(scale - slope / curvature, scale / 2), scale * 2)
-        step = min(max(step, 0.1), 10.0)
-        if abs(step - scale) < 1e-3 * scale:
-            return step
-        scale = step
-    return scale
+    if not np.isfinite(logits).all():
+        return float("nan"), [1.0] * logits.shape[1]
+    logits, n_heads = logits.astype(np.float64), logits.shape[1]
+    weight = np.ones(len(y)) if weight is None else weight
+    weight = weight[:, None] / weight.sum() / y.shape[1]
+    prior = 0.5 / y.size
+
+    def log_loss(scale):
+        total = np.einsum("k,nkl->nl", scale, logits)
+        loss = (weight * (np.logaddexp(0, total) - y * total)).sum()
+        slope = np.einsum("nkl,nl->k", logits, weight * (expit(total) - y))
+        away = scale - 1 / n_heads
+        return loss, slope, prior * away @ away, 2 * prior * away
+
+    def objective(scale):
+        loss, slope, penalty, penalty_slope = log_loss(scale)
+        return loss + penalty, slope + penalty_slope
+
+    start = np.full(n_heads, 1 / n_heads)
+    best = minimize(objective, start, jac=True, bounds=[(0.01, 10)] * n_heads).x
+    return float(log_loss(best)[0]), best.tolist()
+
+
+def _mean_probabilities(logits):
+    """Of the plain average of the heads: for skorch's callbacks, during training."""
+    return torch.sigmoid(logits.mean(dim=1))
 
 
 def resolve_device(device):

@@ -29,7 +29,7 @@ Attributes of handwritten digits
 :Samples: 1797
 :Features: 64, the pixels of an 8 x 8 image, whole numbers from 0 to 16
 :Labels: 7, each 0 or 1
-:Labels a sample: 2.9 on average, 2 at least and 4 at most
+:Labels a sample: 3.0 on average, 2 at least and 5 at most
 
 The images are those of :func:`sklearn.datasets.load_digits`, a part of the UCI
 "Optical recognition of handwritten digits" data set (E. Alpaydin and C. Kaynak,

@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 # More names than this along an axis are not legible.
 MAX_TICK_LABELS = 60
+# Longer names would leave no room for the cells.
+MAX_NAME_LENGTH = 32
 # The colours end at this percentile, so that one pair cannot fade all others.
 LIMIT_PERCENTILE = 99.5
 
@@ -167,7 +169,10 @@ default="cluster"
         if ax is None:
             # Grows with the labels, but not beyond what fits a screen.
             width = float(np.clip(3.6 + 0.28 * n_labels, 5, 12))
-            _, ax = plt.subplots(figsize=(width, 0.86 * width), layout="constrained")
+            figure, ax = plt.subplots(
+                figsize=(width, 0.86 * width), layout="compressed"
+            )
+            figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
         values = np.asarray(self.similarity, dtype=float)[np.ix_(order, order)]
         diagonal = np.eye(n_labels, dtype=bool)
         off_diagonal = np.abs(values[~diagonal])
@@ -203,7 +208,7 @@ default="cluster"
             ax.set(xticks=[], yticks=[])
             ax.set(xlabel=f"{n_labels} labels", ylabel="The same labels")
             return
-        names = [str(self.label_names[label]) for label in order]
+        names = [_shortened(str(self.label_names[label])) for label in order]
         size = float(np.clip(11 - 0.11 * n_labels, 5, 10))
         ax.set_xticks(range(n_labels), names, fontsize=size)
         ax.set_yticks(range(n_labels), names, fontsize=size)
@@ -218,6 +223,12 @@ default="cluster"
         ax.set_yticks(np.arange(n_labels - 1) + 0.5, minor=True)
         ax.grid(which="minor", color="white", linewidth=1)
         ax.tick_params(which="minor", length=0)
+
+
+def _shortened(name):
+    if len(name) <= MAX_NAME_LENGTH:
+        return name
+    return name[: MAX_NAME_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _colour_limit(magnitudes):

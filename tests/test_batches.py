@@ -35,7 +35,9 @@ def numbers(batches):
 
 
 @settings(deadline=None)
-@given(n_rows=st.integers(1, 300), batch_size=st.integers(1, 130), shuffle=st.booleans())
+@given(
+    n_rows=st.integers(1, 300), batch_size=st.integers(1, 130), shuffle=st.booleans()
+)
 def test_a_pass_deals_each_row_once_in_batches_of_even_size(
     n_rows, batch_size, shuffle
 ):
@@ -103,8 +105,7 @@ def test_features_labels_and_weights_stay_together(sparse_x, sparse_y):
 
 def test_sparse_batches_hold_what_dense_ones_hold():
     X = sp.random(40, 9, density=0.2, format="csr", random_state=0, dtype=np.float32)
-    X[[3, 17]] = 0
-    X.eliminate_zeros()
+    assert (np.diff(X.indptr) == 0).any()
     for size in (1, 7, 40):
         torch.manual_seed(0)
         sparse = [x["x"] for x, _ in Batches(Rows(X), size, shuffle=True)]
@@ -164,13 +165,16 @@ def test_result_for_a_row_does_not_depend_on_how_many_are_sent(fitted, method):
         assert (clf.net_.apply(X[:n_rows], method) == everything[:n_rows]).all()
 
 
-def test_result_for_a_row_does_not_depend_on_where_it_is_sent(fitted):
+def test_result_for_a_row_hardly_depends_on_where_it_is_sent(fitted):
+    """Not to the last bit: narrow matrix products treat some rows of a chunk apart."""
     clf, X = fitted
     everything = clf.net_.apply(X)
+    close = {"rtol": 1e-5, "atol": 1e-6}
     for row in (1, 63, 127, 128, 200, 299):
-        assert (clf.net_.apply(X[[row]])[0] == everything[row]).all()
+        alone = clf.net_.apply(X[[row]])[0]
+        np.testing.assert_allclose(alone, everything[row], **close)
     order = np.random.RandomState(0).permutation(300)
-    assert (clf.net_.apply(X[order]) == everything[order]).all()
+    np.testing.assert_allclose(clf.net_.apply(X[order]), everything[order], **close)
 
 
 def test_padding_does_not_show():

@@ -4,22 +4,26 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skcgmvae._losses import CGMVAELoss
-from skcgmvae._network import (
-    CGMVAE,
+from skcgmvae._layers import (
     MAX_LOG_VARIANCE,
     Dropout,
     GaussianHead,
-    GaussianMixture,
     InputLinear,
-    LabelEncoder,
     SparseRows,
+)
+from skcgmvae._losses import CGMVAELoss
+from skcgmvae._network import (
+    CGMVAE,
+    LINEAR_SPEED,
+    GaussianMixture,
+    LabelEncoder,
 )
 
 assert_close = torch.testing.assert_close
@@ -37,7 +41,7 @@ SIZES = {
 def make(n_features=D, n_labels=L, seed=0, **options):
     """A small float64 network, the same for the same options."""
     torch.manual_seed(seed)
-    options = SIZES | {"dropout": 0.0} | options
+    options = SIZES | {"dropout": 0.0, "input_dropout": 0.0, "n_rows": 20} | options
     module = CGMVAE(n_features=n_features, n_labels=n_labels, **options).double()
     if module.linear_path is not None:
         # It starts at zero, where no test would see it.
@@ -146,6 +150,7 @@ def test_input_linear_is_the_same_for_dense_and_sparse(rows, dense, offset, bias
     assert_close(found[1][1], found[0][1])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_input_linear_on_any_sparse_matrix(seed, density):
     matrix = sp.random(5, D, density=density, format="csr", random_state=seed)
@@ -223,14 +228,54 @@ def test_linear_path_adds_a_linear_model():
     module, x = make().eval(), features()
     rest = module(x) - module.embed(x) @ module.label_embedding.T
     path = module.linear_path
-    assert_close(rest, x @ path.weight + path.bias)
+    assert_close(rest, LINEAR_SPEED * (x @ path.weight + path.bias))
     assert rest.abs().max() > 0.1
+
+
+def test_linear_path_shares_no_training_with_the_rest():
+    x = features()
+    with_path, without = make(), make(linear_path=False)
+    with torch.no_grad():
+        # The same numbers everywhere else.
+        without.load_state_dict(with_path.state_dict(), strict=False)
+    _, terms, gradients = train_step(with_path, x, Y)
+    _, other_terms, others = train_step(without, x, Y, linear_path=False)
+    for name, expected in others.items():
+        assert_close(gradients[name], expected, msg=name)
+    assert_close(terms["loss"] - terms["linear"], other_terms["loss"])
+
+
+def test_linear_path_learns_the_ridge_logistic_regression_of_scikit_learn():
+    """On all rows at once, with the penalty that scikit-learn's C = 1 stands for."""
+    rng = np.random.RandomState(0)
+    x = rng.randn(60, D)
+    y = (x @ rng.randn(D, 2) + rng.randn(60, 2) > 0).astype(float)
+    module = make(n_labels=2, n_rows=60, linear_penalty=1.0)
+    optimizer = torch.optim.LBFGS(
+        module.linear_path.parameters(), max_iter=200, tolerance_change=1e-12
+    )
+    x_tensor, y_tensor = torch.from_numpy(x), torch.from_numpy(y)
+
+    def closure():
+        optimizer.zero_grad()
+        output = module.training_output(x_tensor, y_tensor)
+        loss = CGMVAELoss()._linear(output, y_tensor).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    for label in range(2):
+        reference = LogisticRegression(C=1.0, tol=1e-10).fit(x, y[:, label])
+        found = LINEAR_SPEED * module.linear_path.weight[:, label].detach().numpy()
+        np.testing.assert_allclose(found, reference.coef_[0], rtol=1e-3, atol=1e-3)
 
 
 def test_linear_path_starts_at_the_log_odds_given():
     log_odds = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
     torch.manual_seed(0)
-    module = CGMVAE(n_features=D, n_labels=L, label_log_odds=log_odds, **SIZES).eval()
+    module = CGMVAE(
+        n_rows=20, n_features=D, n_labels=L, label_log_odds=log_odds, **SIZES
+    ).eval()
     x = features().float()
     rest = module(x) - module.embed(x) @ module.label_embedding.T
     assert_close(rest, log_odds.expand(B, L), rtol=0, atol=1e-5)
@@ -257,7 +302,7 @@ def test_samples_pass_gradients_to_mean_and_variance():
     module = make(n_samples=2)
     output = module.training_output(features(), Y)
     gradients = torch.autograd.grad(
-        output.product.sum(), [output.mean, output.log_variance]
+        output.logits.sum(), [output.mean, output.log_variance]
     )
     assert all((gradient != 0).any() for gradient in gradients)
 
@@ -377,7 +422,7 @@ def shapes(module):
 def test_sizes(option, value, layer, size):
     module = make(**{option: value})
     assert shapes(module)[layer] == size
-    assert shapes(make())[layer] != size if layer in shapes(make()) else True
+    assert shapes(make()).get(layer) != size
     _, terms, _ = train_step(module, features(), Y)
     assert torch.isfinite(terms["loss"]).all()
 
@@ -423,7 +468,7 @@ def test_skip_connection_reaches_samples_and_label_branch():
 def test_label_branch_decodes_the_mean_of_the_row_labels_means():
     module = make(label_branch=True, n_samples=2)
     output = module.training_output(features(), Y)
-    assert output.product.shape == output.logits.shape == (3, B, L)
+    assert output.logits.shape == (3, B, L)
     means = module.label_gaussians()[0]
     for row, labels in enumerate(Y):
         chosen = [means[label] for label in range(L) if labels[label]]
@@ -433,21 +478,44 @@ def test_label_branch_decodes_the_mean_of_the_row_labels_means():
 
 
 def test_one_block_a_latent_sample():
-    output = make(n_samples=3, reconstruction="gaussian").training_output(
-        features(), Y
-    )
-    assert len(output.z) == len(output.product) == len(output.reconstruction) == 3
+    output = make(n_samples=3, reconstruction="gaussian").training_output(features(), Y)
+    assert len(output.z) == len(output.logits) == len(output.reconstruction) == 3
     for first, second in ((0, 1), (1, 2)):
-        assert not torch.allclose(output.product[first], output.product[second])
+        assert not torch.allclose(output.logits[first], output.logits[second])
 
 
-def test_product_and_logits_of_a_training_step():
+def test_logits_of_a_training_step():
     module, x = make(label_branch=True), features()
     output = module.training_output(x, Y)
     for block in range(2):
         product = output.embedding[block] @ module.label_embedding.T
-        assert_close(output.product[block], product)
-        assert_close(output.logits[block], product + module.linear_path(x))
+        assert_close(output.logits[block], product)
+    path = module.linear_path
+    assert_close(output.linear_logits, LINEAR_SPEED * (x @ path.weight + path.bias))
+    without = make(linear_path=False).training_output(x, Y)
+    assert without.linear_logits is without.linear_penalty is None
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_input_dropout_spares_the_linear_path_and_prediction(kind):
+    x = features() if kind == "dense" else as_sparse(features())
+    noisy, plain = make(input_dropout=0.5), make()
+    means = [noisy.training_output(x, Y).mean for _ in range(2)]
+    assert not torch.allclose(*means)
+    output = noisy.training_output(x, Y)
+    assert_close(output.linear_logits, plain.training_output(x, Y).linear_logits)
+    assert_close(noisy.eval()(x), plain.eval()(x))
+    assert_close(noisy.training_output(x, Y).mean, plain.encode(x))
+
+
+def test_input_dropout_reaches_the_skip_connection_but_not_the_target():
+    module = make(
+        input_dropout=1 - 1e-9, skip_connection=True, reconstruction="gaussian"
+    )
+    output = module.training_output(features(), Y)
+    dropped = module.decoder(output.z, torch.zeros_like(features()))
+    assert_close(output.embedding, module.to_embedding(dropped))
+    assert_close(output.target, features())
 
 
 def test_normalize_feature_gives_unit_norms_everywhere():
@@ -488,7 +556,7 @@ def test_priors_without_a_mixture_have_no_label_encoder(prior):
 ])  # fmt: skip
 def test_every_parameter_is_trained(options):
     module = make(**options)
-    shared = ("prior", "reconstruction", "label_branch", "normalize")
+    shared = ("prior", "reconstruction", "label_branch", "normalize", "linear_path")
     criterion = {name: options[name] for name in shared if name in options}
     _, _, gradients = train_step(module, features(), Y, **criterion)
     idle = [n for n, g in gradients.items() if g is None or not (g != 0).any()]

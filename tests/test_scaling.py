@@ -213,7 +213,9 @@ def test_explicit_zeros_and_unsorted_columns_change_nothing():
 
 
 def test_duplicate_entries_count_as_their_sum():
-    X = sp.csr_matrix(([1.0, 2.0, 3.0, 4.0, 1.0], [0, 0, 1, 1, 0], [0, 2, 4, 5]), (3, 2))
+    X = sp.csr_matrix(
+        ([1.0, 2.0, 3.0, 4.0, 1.0], [0, 0, 1, 1, 0], [0, 2, 4, 5]), (3, 2)
+    )
     np.testing.assert_allclose(scaled_sparse(X), scaled(X.toarray()), atol=1e-6)
 
 

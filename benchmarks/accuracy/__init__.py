@@ -1,0 +1,1 @@
+"""Accuracy on real data: ``python -m benchmarks.accuracy run`` and ``report``."""

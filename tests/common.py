@@ -1,0 +1,32 @@
+"""Small estimators and data for the tests."""
+
+import numpy as np
+from sklearn.datasets import make_multilabel_classification
+
+from skcgmvae import CGMVAEClassifier
+
+SMALL = {
+    "latent_dim": 8,
+    "embedding_dim": 16,
+    "encoder_layer_sizes": (32,),
+    "label_encoder_layer_sizes": (16,),
+    "decoder_layer_sizes": (32,),
+    "lr": 1e-2,
+    "max_iter": 5,
+    "min_steps_per_epoch": 5,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+def small(**parameters):
+    """An estimator that trains in a tenth of a second."""
+    return CGMVAEClassifier(**(SMALL | parameters))
+
+
+def toy(n_samples=200, n_features=12, n_labels=5, random_state=0):
+    """Features on several scales and a label matrix with empty rows."""
+    X, Y = make_multilabel_classification(
+        n_samples, n_features, n_classes=n_labels, random_state=random_state
+    )
+    return X * np.logspace(-2, 2, n_features), Y

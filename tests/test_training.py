@@ -1,0 +1,480 @@
+"""The training loop: averages, the best epoch, divergence, devices."""
+
+import copy
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
+from torch.nn import functional as F
+
+from skcgmvae import CGMVAEClassifier
+from skcgmvae._callbacks import KeepBest
+from skcgmvae._losses import CGMVAELoss
+from skcgmvae._training import best_logit_scale, resolve_device
+
+TINY = {
+    "latent_dim": 2,
+    "embedding_dim": 4,
+    "encoder_layer_sizes": (8,),
+    "label_encoder_layer_sizes": (8,),
+    "decoder_layer_sizes": (8,),
+    "min_steps_per_epoch": 1,
+    "batch_size": 16,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+def data(n_rows=64):
+    rng = np.random.RandomState(0)
+    X = rng.randn(n_rows, 5)
+    Y = (X @ rng.randn(5, 3) + rng.randn(n_rows, 3) > 0).astype(int)
+    return X, Y
+
+
+X, Y = data()
+
+
+def copy_weights(net):
+    return {name: p.detach().clone() for name, p in net.module_.named_parameters()}
+
+
+def assert_same_weights(found, expected, **tolerance):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], **tolerance)
+
+
+def all_finite(clf):
+    return all(torch.isfinite(p).all() for p in clf.net_.module_.parameters())
+
+
+# -- the scale of the logits -----------------------------------------------------
+
+
+def log_loss_at(scale, logits, y, weight=None):
+    loss = F.binary_cross_entropy_with_logits(scale * logits, y, reduction="none")
+    weight = torch.ones(len(y), 1) if weight is None else weight[:, None]
+    return (weight * loss).mean().item()
+
+
+def best_by_scipy(logits, y, weight=None):
+    found = minimize_scalar(
+        lambda scale: log_loss_at(scale, logits, y, weight),
+        bounds=(0.1, 10),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    return found.x
+
+
+def draw_problem(seed, true_scale, n_rows=200):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(n_rows, 3, generator=generator, dtype=torch.float64)
+    y = torch.bernoulli(torch.sigmoid(true_scale * logits), generator=generator)
+    weight = 5 * torch.rand(n_rows, generator=generator, dtype=torch.float64)
+    return logits, y, weight
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    true_scale=st.floats(0.05, 6),
+    spread=st.floats(0.05, 8),
+    weighted=st.booleans(),
+)
+def test_logit_scale_is_that_of_scipy(seed, true_scale, spread, weighted):
+    logits, y, weight = draw_problem(seed, true_scale)
+    problem = (spread * logits, y, weight if weighted else None)
+    found, expected = best_logit_scale(*problem), best_by_scipy(*problem)
+    assert found == pytest.approx(expected, rel=2e-3)
+    assert log_loss_at(found, *problem) <= log_loss_at(expected, *problem) + 1e-7
+
+
+def test_logit_scale_counts_a_row_as_often_as_its_weight():
+    logits, y, _ = draw_problem(0, 1.0)
+    weight = torch.arange(len(y)).double() % 3
+    repeats = weight.long()
+    expected = best_logit_scale(
+        logits.repeat_interleave(repeats, dim=0), y.repeat_interleave(repeats, dim=0)
+    )
+    assert best_logit_scale(logits, y, weight) == pytest.approx(expected, rel=2e-3)
+    assert expected != pytest.approx(best_logit_scale(logits, y), rel=1e-2)
+
+
+def test_logit_scale_stays_in_its_bounds():
+    logits, y, _ = draw_problem(0, 1.0)
+    separable = (logits > 0).double()
+    assert best_logit_scale(logits, separable) == 10
+    assert best_logit_scale(logits, 1 - separable) == pytest.approx(0.1)
+
+
+def test_logit_scale_of_logits_that_tell_nothing_is_one():
+    assert best_logit_scale(torch.zeros(5, 2), torch.ones(5, 2)) == 1
+
+
+@pytest.mark.parametrize("size", [10.0, 20.0, 100.0, 1000.0])
+def test_logit_scale_tempers_saturated_logits(size):
+    """Half of these are wrong, so no confidence at all would be best."""
+    logits = torch.full((4, 1), size)
+    y = torch.tensor([[1.0], [0.0], [1.0], [0.0]])
+    assert best_logit_scale(logits, y) == pytest.approx(0.1)
+
+
+# -- devices ---------------------------------------------------------------------
+
+
+def test_devices_that_are_there():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device(torch.device("cpu")) == torch.device("cpu")
+    has_cuda = torch.cuda.is_available()
+    assert resolve_device("auto").type == ("cuda" if has_cuda else "cpu")
+
+
+@pytest.mark.parametrize("has_cuda", [True, False])
+def test_auto_is_cuda_where_torch_has_it(monkeypatch, has_cuda):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    assert resolve_device("auto").type == ("cuda" if has_cuda else "cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:x", "cpu cpu"])
+def test_unknown_device(device):
+    message = f"device={device!r} is no device that torch knows; use 'auto'"
+    with pytest.raises(ValueError, match=message):
+        resolve_device(device)
+    with pytest.raises(ValueError, match=message):
+        CGMVAEClassifier(**TINY | {"device": device}).fit(X, Y)
+
+
+def test_device_that_is_not_there():
+    device = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ValueError, match=f"device='{device}' was asked for, but torch"):
+        resolve_device(device)
+    with pytest.raises(ValueError, match=r"Use device='auto' or 'cpu'"):
+        CGMVAEClassifier(**TINY | {"device": device}).fit(X, Y)
+
+
+# -- the average of the weights --------------------------------------------------
+
+
+class Recorder(Callback):
+    """Keeps the weights before training, after each step and after each epoch."""
+
+    def __init__(self):
+        self.steps, self.epochs = [], []
+
+    def on_train_begin(self, net, **kwargs):
+        self.start = copy_weights(net)
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.steps.append(copy_weights(net))
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs.append(net.current_weights())
+
+
+def recorded(**parameters):
+    recorder = Recorder()
+    clf = CGMVAEClassifier(**TINY | {"callbacks": [recorder]} | parameters)
+    return clf.fit(X, Y), recorder
+
+
+def test_young_average_weighs_each_step_by_its_number():
+    """The short memory of the first steps is the same as weights 1, 2, ..., n + 1."""
+    clf, recorder = recorded(early_stopping=False, max_iter=2, ema_decay=0.999, lr=0.05)
+    past = [recorder.start, *recorder.steps]
+    assert len(past) == 9
+    expected = {
+        name: sum((k + 1) * weights[name] for k, weights in enumerate(past)) / 45
+        for name in recorder.start
+    }
+    assert_same_weights(copy_weights(clf.net_), expected)
+
+
+def test_old_average_forgets_by_the_decay():
+    clf, recorder = recorded(early_stopping=False, max_iter=5, ema_decay=0.5, lr=0.05)
+    assert len(recorder.steps) == 20
+    average = recorder.start
+    for number, weights in enumerate(recorder.steps):
+        decay = 0.5 if number > 0 else 1 / 3
+        average = {
+            name: decay * average[name] + (1 - decay) * weights[name]
+            for name in average
+        }
+    assert_same_weights(copy_weights(clf.net_), average)
+    # The last step alone would be something else.
+    last = recorder.steps[-1]["label_embedding"]
+    assert not torch.allclose(average["label_embedding"], last)
+
+
+def test_without_decay_the_last_weights_are_kept():
+    clf, recorder = recorded(early_stopping=False, max_iter=3, ema_decay=0.0, lr=0.05)
+    assert_same_weights(copy_weights(clf.net_), recorder.steps[-1], rtol=0, atol=0)
+    assert clf.best_epoch_ == clf.n_iter_ == 3
+
+
+def test_average_is_what_is_validated():
+    """The log-loss in the history is the log-loss of the weights that would be kept."""
+    held_out = {}
+
+    class HoldOut(Callback):
+        def on_train_begin(self, net, **kwargs):
+            held_out["rows"] = net.train_split(None)[1]
+
+    clf, _ = recorded(
+        max_iter=1, ema_decay=0.9, lr=0.05, callbacks=[HoldOut()], min_steps_per_epoch=9
+    )
+    rows = held_out["rows"]
+    with torch.no_grad():
+        logits = clf.net_.module_.eval()(rows.X).double()
+    expected = best_by_scipy(logits, rows.Y.double())
+    assert clf.logit_scale_ == pytest.approx(expected, rel=1e-2)
+    p = torch.sigmoid(clf.logit_scale_ * logits).numpy()
+    losses = [log_loss(rows.Y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
+    assert clf.history_[-1, "valid_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+# -- the best epoch --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_weights_of_the_best_epoch_are_restored(ema_decay):
+    clf, recorder = recorded(
+        max_iter=60, lr=0.1, ema_decay=ema_decay, dropout=0.0, n_iter_no_change=5
+    )
+    losses = clf.history_[:, "valid_loss"]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1
+    assert clf.best_epoch_ == best + 1
+    assert clf.n_iter_ == len(losses) == clf.best_epoch_ + 5
+    found = copy_weights(clf.net_)
+    assert_same_weights(found, recorder.epochs[best], rtol=0, atol=0)
+    last = recorder.epochs[-1]
+    assert not all(torch.equal(found[name], last[name]) for name in found)
+    assert clf.logit_scale_ == clf.history_[best, "valid_logit_scale"]
+
+
+class ScriptedNet:
+    """As much of a net as KeepBest needs; its weights are the number of the epoch."""
+
+    lr = 0.1
+
+    def __init__(self, keep_best, losses):
+        self.history, self.stopped, self.loaded = [], False, None
+        keep_best.on_train_begin(self)
+        for number, loss in enumerate(losses, start=1):
+            epoch = {"epoch": number, "train_loss": 1.0}
+            if loss is not None:
+                epoch |= {"valid_loss": loss, "valid_logit_scale": 1 + number / 10}
+            self.history.append(epoch)
+            keep_best.on_epoch_end(self)
+            if self.stopped:
+                break
+        keep_best.on_train_end(self)
+
+    def request_stop(self):
+        self.stopped = True
+
+    def current_weights(self):
+        return len(self.history)
+
+    def load_weights(self, weights):
+        self.loaded = weights
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "tol", "epochs", "best"),
+    [
+        ([5, 4, 3, 2, 1], 2, 0.0, 5, 5),
+        ([5, 4, 6, 6, 1], 2, 0.0, 4, 2),
+        ([5, 4, 6, 3, 6, 6, 1], 2, 0.0, 6, 4),
+        ([5, 5, 5, 5], 3, 0.0, 4, 1),
+        # Too small a gain counts as none, but the better weights are kept.
+        ([5, 4.9, 4.8, 1], 2, 0.5, 3, 3),
+        ([5, 4.9, 4, 3.9, 1], 2, 0.5, 5, 5),
+    ],
+)
+def test_patience(losses, patience, tol, epochs, best):
+    keep_best = KeepBest(patience, tol).initialize()
+    net = ScriptedNet(keep_best, losses)
+    assert len(net.history) == epochs
+    assert net.loaded == keep_best.best_epoch_ == best
+    assert keep_best.best_logit_scale_ == 1 + best / 10
+
+
+def test_without_validation_the_last_epoch_and_the_scale_so_far_are_kept():
+    keep_best = KeepBest(1, 0.0).initialize()
+    assert ScriptedNet(keep_best, [None, None, None]).loaded == 3
+    assert keep_best.best_logit_scale_ == 1
+    ScriptedNet(keep_best, [2, 1])
+    assert ScriptedNet(keep_best, [None, None, None, None]).loaded == 4
+    assert keep_best.best_logit_scale_ == 1.2
+
+
+def test_best_weights_are_not_kept_twice():
+    clf, _ = recorded(max_iter=2)
+    assert dict(clf.net_.callbacks_)["keep_best"].best_weights_ is None
+    assert clf.net_.average_weights_ is None
+
+
+# -- divergence ------------------------------------------------------------------
+
+
+def diverging(step, kind="loss"):
+    """A classifier whose ``kind`` is not finite from training step ``step`` on."""
+
+    class Loss(CGMVAELoss):
+        n_steps = 0
+
+        def forward(self, output, y):
+            terms = super().forward(output, y)
+            self.n_steps += 1
+            if self.n_steps < step:
+                return terms
+            if kind == "gradient":
+                # The root of zero: its value is 0 and its slope infinite.
+                zero = output.mean.sum() - output.mean.sum()
+                return terms | {"loss": terms["loss"] + torch.sqrt(zero.abs())}
+            return terms | {"loss": terms["loss"] * math.nan}
+
+    class Diverging(CGMVAEClassifier):
+        _criterion_class = Loss
+
+    return Diverging(**TINY, max_iter=8, lr=0.05)
+
+
+STEPS_PER_EPOCH = 4
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_divergence_keeps_the_weights_of_the_best_epoch(early_stopping, ema_decay):
+    recorder = Recorder()
+    clf = diverging(2 * STEPS_PER_EPOCH + 3).set_params(
+        early_stopping=early_stopping, ema_decay=ema_decay, callbacks=[recorder]
+    )
+    with pytest.warns(
+        ConvergenceWarning, match=r"diverged in epoch 3.*lr \(it is 0.05"
+    ):
+        clf.fit(X, Y)
+    assert clf.n_iter_ == 3
+    assert clf.best_epoch_ <= 2
+    assert not math.isfinite(clf.history_[-1, "train_loss"])
+    assert all_finite(clf)
+    kept = recorder.epochs[clf.best_epoch_ - 1]
+    assert_same_weights(copy_weights(clf.net_), kept, rtol=0, atol=0)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_divergence_in_the_first_epoch_is_an_error(early_stopping):
+    clf = diverging(2).set_params(early_stopping=early_stopping)
+    with pytest.raises(ValueError, match=r"diverged in epoch 1.*Lower lr \(it is 0.05"):
+        clf.fit(X, Y)
+    assert not hasattr(clf, "net_")
+
+
+def fit_or_refuse(clf):
+    """True if the fit warned of divergence or refused; the model if not refused."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            clf.fit(X, Y)
+        except ValueError as error:
+            assert "diverged" in str(error)
+            return True, None
+    return any("diverged" in str(w.message) for w in caught), clf
+
+
+@pytest.mark.parametrize("max_iter", [2, 8])
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_weights_lost_in_the_last_step_of_an_epoch_are_noticed(
+    early_stopping, max_iter
+):
+    """The loss of the step is finite still; its gradient is not."""
+    clf = diverging(2 * STEPS_PER_EPOCH, kind="gradient")
+    clf.set_params(early_stopping=early_stopping, max_iter=max_iter)
+    noticed, model = fit_or_refuse(clf)
+    assert noticed
+    assert model is not None  # epoch 1 was fine
+    assert all_finite(model)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("max_iter", [1, 5])
+def test_absurd_learning_rate_never_ends_in_nan(early_stopping, max_iter):
+    clf = CGMVAEClassifier(
+        **TINY | {"batch_size": 64},
+        lr=1e30,
+        ema_decay=0.0,
+        max_iter=max_iter,
+        early_stopping=early_stopping,
+    )
+    noticed, model = fit_or_refuse(clf)
+    assert noticed
+    assert model is None or np.isfinite(model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("again", ["partial_fit", "fit"])
+def test_model_survives_later_training_that_diverges(again):
+    clf = diverging(STEPS_PER_EPOCH * 2 + 1).set_params(
+        early_stopping=False, max_iter=2, warm_start=True
+    )
+    before = clf.fit(X, Y).predict_proba(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            getattr(clf, again)(X, Y)
+        except ValueError as error:
+            assert "diverged" in str(error)
+    assert all_finite(clf)
+    np.testing.assert_allclose(clf.predict_proba(X), before)
+
+
+# -- going on --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_partial_fit_goes_on_from_a_fit_and_from_nothing(early_stopping):
+    clf = CGMVAEClassifier(**TINY, max_iter=2, early_stopping=early_stopping)
+    fresh = copy.deepcopy(clf).partial_fit(X, Y)
+    assert fresh.n_iter_ == 1
+    clf.fit(X, Y)
+    before = clf.predict_proba(X)
+    clf.partial_fit(X, Y)
+    assert clf.n_iter_ == 3
+    assert np.abs(clf.predict_proba(X) - before).max() > 0
+
+
+def test_interruption_keeps_what_was_learnt_and_says_so():
+    class Interrupt(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise KeyboardInterrupt
+
+    clf = CGMVAEClassifier(**TINY, max_iter=9, callbacks=[Interrupt()])
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3"):
+        clf.fit(X, Y)
+    assert clf.n_iter_ == 2
+    assert clf.best_epoch_ in (1, 2)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_history_holds_the_terms_and_no_batches():
+    clf, _ = recorded(
+        max_iter=2, reconstruction="gaussian", kl_weight=1e-3, alpha=1.0, beta=1.0
+    )
+    epoch = clf.history_[-1]
+    others = ("recon", "contrastive", "cross_entropy", "linear")
+    total = 1e-3 * epoch["train_kl"] + sum(epoch[f"train_{name}"] for name in others)
+    assert epoch["train_loss"] == pytest.approx(total, rel=1e-5)
+    assert all(epoch["batches"] == [] for epoch in clf.history_)
