@@ -109,8 +109,8 @@ class Chunks:
     """Iterate over :class:`Rows` for prediction, in chunks of one fixed size.
 
     The last chunk is filled up with its first row. The kernels of a matrix product
-    depend on its shape; with one shape for all, the result for a row does not depend,
-    to the last bit, on how many rows it was sent with.
+    depend on its shape; with one shape for all, the result for a row does not depend on
+    how many rows it was sent with.
     """
 
     size = 128

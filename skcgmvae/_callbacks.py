@@ -32,18 +32,22 @@ class KeepBest(Callback):
 
     def on_train_begin(self, net, **kwargs):
         self.best_loss_ = np.inf
-        self.best_epoch_ = None
-        self.best_weights_ = None
+        self.best_epoch_ = len(net.history) or None
+        # What an earlier training left is better than nothing.
+        self.best_weights_ = net.current_weights() if net.history else None
         self.misses_ = 0
 
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
         epoch = net.history[-1]
-        losses = [v for k, v in epoch.items() if k in ("train_loss", "valid_loss")]
-        if not np.isfinite(losses).all():
+        if not np.isfinite([epoch["train_loss"], epoch.get("valid_loss", 0.0)]).all():
             self._diverged(net, epoch["epoch"])
             return
         if "valid_loss" not in epoch:
-            self._keep(net, epoch)
+            # The training loss is older than the last step, which may be the fatal one.
+            if net.predicts_finite(dataset_train):
+                self._keep(net, epoch)
+            else:
+                self._diverged(net, epoch["epoch"])
             return
         loss = epoch["valid_loss"]
         if loss < self.best_loss_:

@@ -46,7 +46,7 @@ class CGMVAEClassifier(
     dropout : float, default=0.3
         Probability, in [0, 1), with which a hidden unit of the feature encoder or the
         decoder is dropped in training (paper: 0.3 or 0.5).
-    input_dropout : float, default=0.3
+    input_dropout : float, default=0.5
         Probability, in [0, 1), with which a scaled feature is dropped in training, on
         its way into the feature encoder (paper: none). Of sparse rows only stored
         values are drawn, so that dense and sparse training agree to rounding only
@@ -243,7 +243,7 @@ class CGMVAEClassifier(
         decoder_layer_sizes=(512, 512),
         activation="relu",
         dropout=0.3,
-        input_dropout=0.3,
+        input_dropout=0.5,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,

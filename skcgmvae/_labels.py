@@ -101,7 +101,9 @@ class LabelCoder:
 def _as_label_matrix(Y):
     """``Y`` as a checked ndarray or CSR matrix; None if it is a vector of classes."""
     if sp.issparse(Y):
-        matrix = sp.csr_matrix(Y)
+        if Y.shape[1] == 0:
+            raise ValueError(f"Y must have at least one column; got shape {Y.shape}.")
+        matrix = sp.csr_matrix(Y, copy=True)  # Y is the caller's
         matrix.sum_duplicates()
         _check_zero_one(matrix.data)
         matrix.eliminate_zeros()
@@ -120,6 +122,12 @@ def _as_label_matrix(Y):
         return None
     if Y.ndim < 2:
         return None
+    if Y.dtype.kind in "US":
+        raise ValueError(
+            f"Y must hold 0 and 1 only, a column a label; got text such as {Y.flat[0]!r}."
+            " sklearn.preprocessing.MultiLabelBinarizer turns lists of labels into a "
+            "matrix."
+        )
     matrix = check_array(
         Y, dtype=None if Y.dtype.kind in "biuf" else np.float64, input_name="Y"
     )

@@ -30,6 +30,9 @@ def component_log_densities(z, mean, log_variance):
 
     z (..., B, d), mean and log_variance (A, d) -> (..., B, A).
     """
+    # Near the origin the expansion loses the fewest digits.
+    centre = mean.detach().mean(dim=0)
+    z, mean = z - centre, mean - centre
     precision = torch.exp(-log_variance)
     constant = (mean**2 * precision + log_variance + LOG_2PI).sum(dim=-1)  # (A,)
     quadratic = z**2 @ precision.T - 2 * z @ (mean * precision).T

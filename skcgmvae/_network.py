@@ -169,7 +169,7 @@ class CGMVAE(nn.Module):
         decoder_layer_sizes=(512, 512),
         activation="relu",
         dropout=0.3,
-        input_dropout=0.3,
+        input_dropout=0.5,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -232,7 +232,7 @@ class CGMVAE(nn.Module):
         return self._embedding(self.decoder(self.encode(x), x))
 
     def forward(self, x):
-        """Label logits: w_x . w_l, and those of the linear path; (B, D) -> (B, K, L)."""
+        """Logits: w_x . w_l, and those of the linear path; (B, D) -> (B, K, L)."""
         heads = [self.embed(x) @ self.label_embedding.T]
         if self.linear_path is not None:
             heads.append(LINEAR_SPEED * self.linear_path(x))

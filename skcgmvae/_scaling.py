@@ -61,14 +61,19 @@ class FeatureScaler:
         """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
         if sp.issparse(X):
             X = X if rows is None else X[rows]
-            data = np.clip(X.data * self.factor_[X.indices], -REACH, REACH)
-            return sp.csr_matrix(
-                (data.astype(np.float32), X.indices, X.indptr), shape=X.shape
-            )
+            center, factor = self.center_[X.indices], self.factor_[X.indices]
+            with np.errstate(over="ignore"):
+                data = X.data * factor
+            offset = center * factor
+            data = np.clip(data, offset - REACH, offset + REACH).astype(np.float32)
+            return sp.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
         rows = np.arange(X.shape[0]) if rows is None else rows
         out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
         for part, chunk in _chunks(X, rows):
-            out[part] = np.clip((chunk - self.center_) * self.factor_, -REACH, REACH)
+            with np.errstate(over="ignore", invalid="ignore"):
+                chunk = (chunk - self.center_) * self.factor_
+            chunk[:, self.factor_ == 0] = 0  # even where infinity met the 0
+            out[part] = np.clip(chunk, -REACH, REACH)
         return out
 
     @property

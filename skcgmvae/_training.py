@@ -102,7 +102,7 @@ class MultiLabelNet(NeuralNet):
             return {"loss": None, "y_pred": self.infer(x)}
 
     def infer(self, x, **fit_params):
-        """Logits (B, K, L) of a batch's ``x``; by the average weights while training."""
+        """Logits (B, K, L) of a batch; by the average weights while training."""
         if self.average_weights_ is not None and not self.module_.training:
             return functional_call(self.module_, self.average_weights_, (x["x"],))
         return self.module_(x["x"])
@@ -175,6 +175,13 @@ class MultiLabelNet(NeuralNet):
         return _copy(
             (self.average_weights_ or dict(self.module_.named_parameters())).items()
         )
+
+    def predicts_finite(self, dataset):
+        """Whether the weights still give numbers for the first rows of a dataset."""
+        x, _ = dataset.take(torch.arange(min(len(dataset), self.batch_size)))
+        self._set_training(False)
+        with torch.no_grad():
+            return bool(torch.isfinite(self.infer(x)).all())
 
     def load_weights(self, weights):
         """Put weights, by name, into the module."""

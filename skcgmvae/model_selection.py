@@ -40,13 +40,15 @@ def label_balanced_split(Y, *, test_size=0.1, random_state=None):
         raise ValueError(f"Y must have at least 2 rows to be split; got {n_samples}.")
     rng = check_random_state(random_state)
     dense = Y.toarray() if hasattr(Y, "toarray") else np.asarray(Y)
-    # A last column of "has no labels" lets those rows be dealt out evenly too.
-    dense = np.column_stack([dense != 0, ~dense.any(axis=1)]).astype(np.int8)
-    splitter = MultilabelStratifiedShuffleSplit(
-        n_splits=1, test_size=test_size, random_state=rng
-    )
-    train, test = next(splitter.split(np.zeros(n_samples), dense))
-    if len(train) == 0 or len(test) == 0:
+    train = test = ()
+    if test_size * n_samples <= n_samples - 1:
+        # A last column of "has no labels" lets those rows be dealt out evenly too.
+        dense = np.column_stack([dense != 0, ~dense.any(axis=1)]).astype(np.int8)
+        splitter = MultilabelStratifiedShuffleSplit(
+            n_splits=1, test_size=test_size, random_state=rng
+        )
+        train, test = next(splitter.split(np.zeros(n_samples), dense))
+    if len(train) == 0 or len(test) == 0:  # too few rows to be dealt out
         order = rng.permutation(n_samples)
         n_test = min(max(1, round(test_size * n_samples)), n_samples - 1)
         train, test = order[n_test:], order[:n_test]

@@ -218,6 +218,20 @@ def test_kinds_of_X(convert):
     )
 
 
+def test_duplicate_entries_count_as_their_sum():
+    once = sp.csr_matrix(X)
+    given = sp.csr_matrix(
+        (np.repeat(once.data / 2, 2), np.repeat(once.indices, 2), once.indptr * 2),
+        X.shape,
+    )
+    stored = given.nnz
+    assert stored == 2 * once.nnz
+    expected = small().fit(sp.csr_matrix(X), Y).predict_proba(sp.csr_matrix(X))
+    model = small().fit(given, Y)
+    np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-3)
+    assert given.nnz == stored
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e12, 1e30])
 def test_scale_of_X_does_not_matter(fitted, scale):
     model = small().fit(X * scale, Y)

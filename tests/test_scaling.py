@@ -212,13 +212,6 @@ def test_explicit_zeros_and_unsorted_columns_change_nothing():
     np.testing.assert_allclose(scaled_sparse(X), scaled(X.toarray()), atol=1e-6)
 
 
-def test_duplicate_entries_count_as_their_sum():
-    X = sp.csr_matrix(
-        ([1.0, 2.0, 3.0, 4.0, 1.0], [0, 0, 1, 1, 0], [0, 2, 4, 5]), (3, 2)
-    )
-    np.testing.assert_allclose(scaled_sparse(X), scaled(X.toarray()), atol=1e-6)
-
-
 def test_sparse_column_far_from_zero_is_scaled_like_a_dense_one():
     """A time stamp beside word counts: seconds since 1970, within one hour."""
     rng = np.random.RandomState(0)

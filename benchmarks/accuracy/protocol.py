@@ -29,7 +29,7 @@ def thresholded_scores(Y, probabilities):
 
 def precision_at_1(Y, probabilities):
     """How often the most probable label is right."""
-    return Y[np.arange(len(Y)), probabilities.argmax(axis=1)].mean()
+    return float(Y[np.arange(len(Y)), probabilities.argmax(axis=1)].mean())
 
 
 def evaluate(Y_valid, P_valid, Y_test, P_test):
@@ -47,10 +47,8 @@ def evaluate(Y_valid, P_valid, Y_test, P_test):
         "validation": on_valid.argmax(axis=0),
         "test": on_test.argmax(axis=0),
     }
-    p1 = float(precision_at_1(Y_test, P_test))
-    return {
-        protocol: dict(
-            zip(METRICS, [*(float(on_test[i, m]) for m, i in enumerate(best)), p1])
-        )
-        for protocol, best in chosen.items()
-    }
+    scores = {}
+    for protocol, best in chosen.items():
+        values = [*on_test[best, range(4)].tolist(), precision_at_1(Y_test, P_test)]
+        scores[protocol] = dict(zip(METRICS, values, strict=True))
+    return scores
