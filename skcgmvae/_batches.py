@@ -21,16 +21,16 @@ class Rows(Dataset):
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n_samples, n_features), float32
-    Y : ndarray or CSR matrix of shape (n_samples, n_labels), optional
+    y : ndarray or CSR matrix of shape (n_samples, n_labels), optional
     sample_weight : ndarray of shape (n_samples,), optional
     device : torch.device
         Dense arrays are moved there whole; of sparse ones, each batch is.
     """
 
-    def __init__(self, X, Y=None, sample_weight=None, *, device="cpu"):
+    def __init__(self, X, y=None, sample_weight=None, *, device="cpu"):
         self.device = torch.device(device)
         self.X = self._place(X)
-        self.Y = None if Y is None else self._place(Y)
+        self.y = None if y is None else self._place(y)
         self.sample_weight = None
         if sample_weight is not None:
             self.sample_weight = self._place(np.asarray(sample_weight, np.float32))
@@ -43,11 +43,13 @@ class Rows(Dataset):
         x = {"x": self._features(index)}
         if self.sample_weight is not None:
             x["sample_weight"] = self.sample_weight[index.to(self.device)]
-        return x, None if self.Y is None else self._labels(index)
+        return x, None if self.y is None else self._labels(index)
 
     def _place(self, array):
         if sp.issparse(array):
             return array
+        if torch.is_tensor(array):  # of other Rows, from a callback of skorch's
+            return array.to(self.device)
         # from_numpy refuses negative strides and warns of read-only memory.
         if not (array.flags.c_contiguous and array.flags.writeable):
             array = array.copy()
@@ -65,10 +67,10 @@ class Rows(Dataset):
         )
 
     def _labels(self, index):
-        if sp.issparse(self.Y):
-            labels = torch.from_numpy(self.Y[index.numpy()].toarray())
+        if sp.issparse(self.y):
+            labels = torch.from_numpy(self.y[index.numpy()].toarray())
             return labels.to(self.device).float()
-        return self.Y[index.to(self.device)].float()
+        return self.y[index.to(self.device)].float()
 
 
 class Batches:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
 from tqdm import tqdm
 
 
@@ -97,9 +97,8 @@ class ProgressBar(Callback):
         losses = {
             name.removeprefix("train_").removesuffix("_loss"): f"{value:.4g}"
             for name, value in epoch.items()
-            if name.startswith("train_")
-            and name != "train_batch_count"
-            or name == "valid_loss"
+            if name == "valid_loss"
+            or (name.startswith("train_") and name != "train_loss_best")
         }
         self.bar_.set_postfix(losses, refresh=False)
         self.bar_.update()
@@ -107,6 +106,13 @@ class ProgressBar(Callback):
     def on_train_end(self, net, **kwargs):
         self.bar_.close()
         self.bar_ = None
+
+
+class EpochLines(PrintLog):
+    """skorch's line an epoch, without the column that holds a list."""
+
+    def __init__(self):
+        super().__init__(keys_ignored=["valid_logit_scale"])
 
 
 class ScikitLearnCallbacks(Callback):
@@ -155,7 +161,7 @@ class ScikitLearnCallbacks(Callback):
 def _snapshot(net):
     """A copy of the net that predicts as if training stopped now."""
     weights = net.current_weights()
-    snapshot = copy.copy(net)
+    snapshot = copy.deepcopy(net)  # the copy's weights are overwritten
     snapshot.average_weights_ = None
     snapshot.load_weights(weights)
     return snapshot

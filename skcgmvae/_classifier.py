@@ -121,7 +121,9 @@ class CGMVAEClassifier(
     threshold : float or array-like of shape (n_labels,), default=0.5
         Probability from which :meth:`predict` sets a label, in [0, 1].
     warm_start : bool, default=False
-        Let another call of :meth:`fit` go on from the weights of the last.
+        Let another call of :meth:`fit` go on from the weights of the last. ``lr``,
+        ``weight_decay``, ``batch_size`` and when to stop may have changed meanwhile;
+        the network, its losses, ``device``, ``callbacks`` and ``verbose`` stay.
     callbacks : list of skorch callbacks, default=None
         Instances, or pairs (name, instance), for the net inside.
     device : str or torch.device, default="auto"
@@ -129,7 +131,8 @@ class CGMVAEClassifier(
         refused with an error.
     random_state : int, RandomState instance or None, default=None
         Seeds the held-out rows, the weights, dropout, samples and the order of rows.
-        The same seed gives the same model, bit for bit on a CPU.
+        The same seed gives the same model, bit for bit on a CPU with the same number
+        of threads. Fits in several threads of one process take turns.
     verbose : int, default=0
         1 shows a progress bar with the losses, 2 prints a line an epoch.
 
@@ -148,7 +151,8 @@ class CGMVAEClassifier(
         Column names of ``Y``, if it was a DataFrame.
     logit_scale_ : list of float, or None
         Factors of the network's logits and of the linear path's with which held-out
-        rows had the lowest log-loss. None without early stopping: their plain average.
+        rows had the lowest log-loss. None if rows were never held out: their plain
+        average.
     history_ : skorch.history.History
         Losses by epoch: ``history_[:, "valid_loss"]``.
     n_iter_ : int
@@ -367,8 +371,8 @@ class CGMVAEClassifier(
         Returns
         -------
         ndarray of shape (n_samples, embedding_dim), float32
-            Without a linear path, ``decision_function(X)`` is
-            ``logit_scale_[0] * embed(X) @ label_embeddings_.T``.
+            Its product with ``label_embeddings_.T`` gives the network's logits, which
+            ``decision_function`` multiplies by ``logit_scale_[0]``.
         """
         return self._apply(X, "embed")
 
@@ -424,7 +428,8 @@ class CGMVAEClassifier(
 
     @property
     def _n_features_out(self):
-        return self.latent_dim
+        check_is_fitted(self)
+        return self.net_.get_params()["module__latent_dim"]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -115,8 +115,8 @@ def _as_label_matrix(Y):
     except ValueError as error:
         raise ValueError(
             "Y must be a label matrix of 0 and 1 or a vector of classes; got rows of "
-            "different lengths. sklearn.preprocessing.MultiLabelBinarizer turns lists "
-            "of labels into a matrix."
+            "different lengths. sklearn.preprocessing.MultiLabelBinarizer turns "
+            "lists of labels into a matrix."
         ) from error
     if Y.ndim == 2 and Y.shape[1] == 1 and not _is_zero_one(Y):
         return None
@@ -124,9 +124,9 @@ def _as_label_matrix(Y):
         return None
     if Y.dtype.kind in "US":
         raise ValueError(
-            f"Y must hold 0 and 1 only, a column a label; got text such as {Y.flat[0]!r}."
-            " sklearn.preprocessing.MultiLabelBinarizer turns lists of labels into a "
-            "matrix."
+            "Y must hold 0 and 1 only, a column a label; got text such as "
+            f"{str(Y.flat[0])!r}. sklearn.preprocessing.MultiLabelBinarizer turns "
+            "lists of labels into a matrix."
         )
     matrix = check_array(
         Y, dtype=None if Y.dtype.kind in "biuf" else np.float64, input_name="Y"

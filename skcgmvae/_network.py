@@ -57,6 +57,14 @@ class CGMVAEOutput(NamedTuple):
     reconstruction: torch.Tensor | None  # (S, B, D)
     target: torch.Tensor | None  # (B, D), what is reconstructed
 
+    @property
+    def heads(self):
+        """The logits of the first sample and of the linear path; (B, K, L)."""
+        heads = [self.logits[0]]
+        if self.linear_logits is not None:
+            heads.append(self.linear_logits)
+        return torch.stack(heads, dim=1)
+
 
 class FeatureEncoder(nn.Module):
     """q(z|x): a Gaussian in the latent space for each row.

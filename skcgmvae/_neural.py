@@ -7,6 +7,7 @@ and probabilities labels.
 """
 
 import inspect
+import threading
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -23,11 +24,15 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
-from skorch.callbacks import PrintLog
 from skorch.helper import predefined_split
 
 from skcgmvae._batches import Rows
-from skcgmvae._callbacks import KeepBest, ProgressBar, ScikitLearnCallbacks
+from skcgmvae._callbacks import (
+    EpochLines,
+    KeepBest,
+    ProgressBar,
+    ScikitLearnCallbacks,
+)
 from skcgmvae._labels import LabelCoder
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
@@ -50,6 +55,10 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
 # A probability of exactly 0 or 1 makes a log-loss infinite.
 SMALLEST_PROBABILITY = 1e-15
 
+# torch's generators belong to the process: fits in several threads take turns, or none
+# of them would repeat.
+_GENERATORS = threading.RLock()
+
 
 class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Base of the neural multi-label classifiers.
@@ -57,8 +66,8 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
     A subclass lists its parameters and names two torch classes, ``_module_class``
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
-    module also ``n_rows``, ``n_features``, ``n_labels``, ``offset`` and
-    ``label_log_odds``.
+    module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``
+    and ``label_log_odds``.
     """
 
     _module_class = None
@@ -121,7 +130,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
                 Y, test_size=self.validation_fraction, random_state=self._random_state
             )
         with self._seeded():
-            net = self.net_ if go_on else self._make_net(X, Y, train)
+            net = self._resume() if go_on else self._make_net(X, Y, train)
             net.max_epochs = self.max_iter
             rows = self._rows(net, X, Y, sample_weight, train)
             if valid is not None:
@@ -135,7 +144,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, Y, classes=None, sample_weight=None):
-        """Train for one epoch on these rows, going on from where the model is.
+        """Pass over these rows once, going on from where the model is.
 
         Features are scaled as the rows of the first call say. Nothing is held out
         for early stopping.
@@ -155,36 +164,37 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         """
         first = not hasattr(self, "net_")
         X, Y, sample_weight = self._validate_fit(
-            X, Y, sample_weight, reset=first, classes=classes
+            X, Y, sample_weight, reset=first, classes=classes, min_rows=1
         )
         if first:
             self._random_state = check_random_state(self.random_state)
         with self._seeded():
             everything = np.arange(X.shape[0])
-            net = self._make_net(X, Y, everything) if first else self.net_
-            net.max_epochs = 1
+            net = self._make_net(X, Y, everything) if first else self._resume()
+            net.max_epochs, net.iterator_train__min_steps = 1, 1
             net.partial_fit(self._rows(net, X, Y, sample_weight, everything))
         self._finish(net)
         return self
 
-    def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None):
+    def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None, min_rows=2):
         """The one door: X checked, Y as a 0/1 matrix, weights of mean 1 or None."""
         if Y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        X = self._validate_features(X, reset=reset, ensure_min_samples=2)
+        X = self._validate_features(X, reset=reset, ensure_min_samples=min_rows)
+        Y = Y.tocsr() if issparse(Y) else Y
         check_consistent_length(X, Y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, ensure_non_negative=True
             )
             used = np.flatnonzero(sample_weight)
-            if len(used) < 2:
+            if len(used) < min_rows:
                 raise ValueError(
-                    "sample_weight must be positive for at least 2 rows; it is for "
-                    f"{len(used)} of {len(sample_weight)}."
+                    f"sample_weight must be positive for at least {min_rows} rows; it "
+                    f"is for {len(used)} of {len(sample_weight)}."
                 )
             if len(used) < len(sample_weight):
                 X, Y = X[used], _safe_indexing(Y, used)
@@ -198,6 +208,11 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
             self.classes_ = self._labels.classes_
             if self._labels.label_names_ is not None:
                 self.label_names_in_ = self._labels.label_names_
+        elif classes is not None and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"classes={list(classes)} differ from those of the first call, "
+                f"{self.classes_.tolist()}."
+            )
         self._check_threshold()
         self._check_parameters(X)
         return X, self._labels.encode(Y), sample_weight
@@ -213,7 +228,14 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         return X
 
     def _check_threshold(self):
-        threshold, labels = np.asarray(self.threshold), self._labels
+        labels = self._labels
+        try:
+            threshold = np.asarray(self.threshold, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "threshold must be a number or one a label, in [0, 1]; got "
+                f"{self.threshold!r}."
+            ) from error
         if threshold.ndim and threshold.shape != (labels.n_labels_,):
             raise ValueError(
                 f"threshold must be a number or one a label, shape "
@@ -234,14 +256,15 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         offset = self._scaler.offset_
         n_positive = np.asarray(Y[train].sum(axis=0), dtype=float).ravel()
         log_odds = np.log((n_positive + 0.5) / (len(train) - n_positive + 0.5))
-        module_parameters = self._parameters_of(self._module_class) | {
-            "n_rows": len(train),
-            "n_features": X.shape[1],
-            "n_labels": Y.shape[1],
-            "offset": None if offset is None else torch.from_numpy(offset),
-            "label_log_odds": torch.from_numpy(log_odds).float(),
-        }
-        criterion_parameters = self._parameters_of(self._criterion_class)
+        module_parameters = self._accepted_by(
+            self._module_class,
+            n_rows=len(train),
+            n_features=X.shape[1],
+            n_labels=Y.shape[1],
+            offset=None if offset is None else torch.from_numpy(offset),
+            label_log_odds=torch.from_numpy(log_odds).float(),
+        )
+        criterion_parameters = self._accepted_by(self._criterion_class)
         logs = {0: [], 1: [("progress_bar", ProgressBar())]}
         net = MultiLabelNet(
             self._module_class,
@@ -261,21 +284,29 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
                 ("keep_best", KeepBest(self.n_iter_no_change, self.tol)),
                 *(self.callbacks or []),
                 ("scikit_learn", ScikitLearnCallbacks()),
-                *logs.get(int(self.verbose), [("print_log", PrintLog())]),
+                *logs.get(int(self.verbose), [("print_log", EpochLines())]),
             ],
             **{f"module__{name}": value for name, value in module_parameters.items()},
             **{f"criterion__{k}": value for k, value in criterion_parameters.items()},
         )
         return net.initialize()
 
-    def _parameters_of(self, torch_class):
-        """Those of this estimator's parameters that ``torch_class`` takes."""
+    def _accepted_by(self, torch_class, **facts):
+        """Those of the parameters, and of the facts, that ``torch_class`` takes."""
         names = inspect.signature(torch_class).parameters
-        return {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if name in names
-        }
+        offered = self.get_params(deep=False) | facts
+        return {name: value for name, value in offered.items() if name in names}
+
+    def _resume(self):
+        """The net that is there, with the training parameters as they are now."""
+        net = self.net_
+        net.lr, net.batch_size = self.lr, self.batch_size
+        net.iterator_train__min_steps = self.min_steps_per_epoch
+        for group in net.optimizer_.param_groups:
+            group |= {"lr": self.lr, "weight_decay": self.weight_decay}
+        keep_best = dict(net.callbacks_)["keep_best"]
+        keep_best.patience, keep_best.tol = self.n_iter_no_change, self.tol
+        return net
 
     @contextmanager
     def _seeded(self):
@@ -283,7 +314,8 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         device = resolve_device(self.device)
         seed = int(self._random_state.randint(2**31 - 1))
         on_cuda = device.type == "cuda"
-        with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        devices = [device] if on_cuda else []
+        with _GENERATORS, torch.random.fork_rng(devices=devices):
             torch.default_generator.manual_seed(seed)
             if on_cuda:
                 with torch.cuda.device(device):
@@ -302,6 +334,9 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
         net.train_split = None
+        # One record a batch would outgrow the weights in a saved model.
+        for epoch in net.history:
+            epoch["batches"] = []
         self.net_ = net
         self.n_iter_ = sum("train_loss" in epoch for epoch in net.history)
         keep_best = dict(net.callbacks_)["keep_best"]

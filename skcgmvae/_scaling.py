@@ -54,7 +54,9 @@ class FeatureScaler:
         self.center_ = center * unit
         with np.errstate(over="ignore", divide="ignore"):
             factor = 1.0 / scale / unit
-        self.factor_ = np.where((low == high) | ~np.isfinite(factor), 0.0, factor)
+        # Equal up to the rounding of their digits.
+        constant = high / unit - low / unit <= 1e-14
+        self.factor_ = np.where(constant | ~np.isfinite(factor), 0.0, factor)
         return self
 
     def transform(self, X, rows=None):
@@ -95,7 +97,7 @@ class NoScaler:
     def transform(self, X, rows=None):
         """The float32 copy of rows of ``X``."""
         X = X if rows is None else X[rows]
-        largest = max(abs(X.min()), abs(X.max()))
+        largest = max(abs(float(X.min())), abs(float(X.max())))
         if largest > REACH:
             raise ValueError(
                 f"X holds values up to {largest:.3g}, too large for float32 training "

@@ -1,9 +1,10 @@
 """How a network is trained: the skorch net.
 
 The seam to a model is two torch modules. The module has ``training_output(x, y)``
-and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads; the
-criterion takes that output and ``y`` and returns a dict of loss terms, one value a
-row, with their sum under ``"loss"``. Nothing here knows which model it is.
+and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads, as does
+``heads`` of that output. The criterion takes the output and ``y`` and returns a dict of
+loss terms, one value a row, with their sum under ``"loss"``. Nothing here knows which
+model it is.
 """
 
 import warnings
@@ -74,7 +75,12 @@ class MultiLabelNet(NeuralNet):
         self.stop_requested_ = True
 
     def notify(self, method_name, **cb_kwargs):
-        super().notify(method_name, **cb_kwargs)
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt:
+            # How skorch's own callbacks end the training, EarlyStopping for one.
+            self.stop_requested_ |= method_name == "on_epoch_end"
+            raise
         if method_name == "on_epoch_end" and self.stop_requested_:
             raise KeyboardInterrupt  # what ends skorch's loop
 
@@ -93,7 +99,7 @@ class MultiLabelNet(NeuralNet):
         return {
             "loss": terms["loss"].detach(),
             "terms": {name: term.detach() for name, term in terms.items()},
-            "y_pred": output,
+            "y_pred": output.heads.detach(),
         }
 
     def validation_step(self, batch, **fit_params):
@@ -133,6 +139,9 @@ class MultiLabelNet(NeuralNet):
         losses = self._training_losses(steps) if training else self._log_loss(steps)
         for name, loss in losses.items():
             self.history.record(f"{prefix}_{name}", loss)
+        # What skorch's Checkpoint goes by.
+        so_far = [e[f"{prefix}_loss"] for e in self.history if f"{prefix}_loss" in e]
+        self.history.record(f"{prefix}_loss_best", so_far[-1] == min(so_far))
 
     @staticmethod
     def _training_losses(steps):
@@ -166,9 +175,6 @@ class MultiLabelNet(NeuralNet):
         if self.average_weights_ is not None:
             self.load_weights(self.average_weights_)
             self.average_weights_ = None
-        # One record a batch would outgrow the weights in a saved model.
-        for epoch in self.history:
-            epoch["batches"] = []
 
     def current_weights(self):
         """A copy of the weights that a prediction would use now, by name."""
@@ -251,7 +257,8 @@ def best_logit_scale(logits, y, weight=None):
     if not np.isfinite(logits).all():
         return float("nan"), [1.0] * logits.shape[1]
     logits, n_heads = logits.astype(np.float64), logits.shape[1]
-    weight = np.ones(len(y)) if weight is None else weight
+    if weight is None or not weight.sum() > 0:  # a weight may vanish in float32
+        weight = np.ones(len(y))
     weight = weight[:, None] / weight.sum() / y.shape[1]
     prior = 0.5 / y.size
 
@@ -290,7 +297,7 @@ def resolve_device(device):
     if resolved.type == "cpu":
         return resolved
     try:
-        torch.empty(1, device=resolved)
+        torch.empty(1, device=resolved).item()
     except Exception as error:
         raise ValueError(
             f"device={device!r} was asked for, but torch {torch.__version__} cannot "

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -14,7 +15,14 @@ from scipy.special import expit
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import estimator_html_repr
-from skorch.callbacks import EpochScoring, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+    TrainEndCheckpoint,
+)
 
 from skcgmvae import CGMVAEClassifier, paper_configuration
 
@@ -114,6 +122,33 @@ def test_threshold_is_where_predict_cuts(fitted):
         model = clone(fitted).set_params(threshold=threshold).fit(X, Y)
         expected = (probabilities >= threshold).astype(Y.dtype)
         np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_warm_start_heeds_new_training_parameters():
+    model = small(warm_start=True).fit(X, Y)
+    model.set_params(lr=1e-6, weight_decay=0.5, batch_size=10, n_iter_no_change=1)
+    model.fit(X, Y)
+    group = model.net_.optimizer_.param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (1e-6, 0.5)
+    assert len(model.history_[-1]) and model.n_iter_ <= 5 + 5
+    steps = model.net_.get_iterator([0] * 180, training=True)
+    assert len(steps) == 18
+
+
+def test_names_of_the_output_follow_the_model_not_the_parameter(fitted):
+    model = clone(fitted).fit(X, Y).set_params(latent_dim=3)
+    assert len(model.get_feature_names_out()) == 8
+    with pytest.raises(NotFittedError):
+        small().get_feature_names_out()
+
+
+def test_fits_in_threads_are_those_of_one_after_another(fitted):
+    def fit(_):
+        return small().fit(X, Y).predict_proba(X)
+
+    with ThreadPoolExecutor(4) as pool:
+        for probabilities in pool.map(fit, range(4)):
+            np.testing.assert_array_equal(probabilities, fitted.predict_proba(X))
 
 
 def test_warm_start_goes_on(fitted):
@@ -372,6 +407,10 @@ def test_partial_fit(fitted):
     assert classes.predict_proba(X).shape == (200, 3)
     with pytest.raises(ValueError, match="not announced"):
         small().partial_fit(X, np.arange(200) % 3).partial_fit(X, np.arange(200) % 4)
+    with pytest.raises(ValueError, match="differ from those of the first call"):
+        classes.partial_fit(X, np.arange(200) % 2, classes=[0, 5])
+    one_row = model.partial_fit(X[:1], Y[:1])
+    assert one_row.n_iter_ == 7
 
 
 def test_history(fitted):
@@ -394,6 +433,26 @@ def test_skorch_callbacks_work():
     assert all(0 <= f1 <= 1 for f1 in model.history_[:, "f1"])
     rates = model.net_.optimizer_.param_groups[0]["lr"]
     assert rates < 1e-2
+
+
+def test_skorch_callbacks_that_save_score_and_stop(tmp_path):
+    checkpoint = Checkpoint(dirname=tmp_path)
+    model = small(
+        max_iter=30,
+        callbacks=[
+            ("checkpoint", checkpoint),
+            ("end", TrainEndCheckpoint(dirname=tmp_path)),
+            ("f1", EpochScoring("f1_micro", on_train=True, name="train_f1")),
+            ("stop", EarlyStopping(patience=2, sink=lambda _: None)),
+        ],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(X, Y)
+    assert (tmp_path / "params.pt").exists()
+    assert (tmp_path / "train_end_params.pt").exists()
+    assert 0 < model.history_[-1, "train_f1"] <= 1
+    assert model.n_iter_ < 30
 
 
 class Recorder:
@@ -438,13 +497,13 @@ def test_scikit_learn_callbacks_work(fitted):
 
 
 def test_an_interruption_keeps_the_model_and_says_so():
-    class Interrupt(EpochScoring):
-        def on_epoch_end(self, net, **kwargs):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
             if len(net.history) == 3:
                 raise KeyboardInterrupt
 
     with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3"):
-        model = small(callbacks=[Interrupt("f1_micro")]).fit(X, Y)
+        model = small(callbacks=[Interrupt()]).fit(X, Y)
     assert np.isfinite(model.predict_proba(X)).all()
 
 
@@ -483,6 +542,8 @@ BAD_FITS = {
     "layer sizes": ({"decoder_layer_sizes": ()}, X, Y, "decoder_layer_sizes must"),
     "no loss": ({"alpha": 0, "beta": 0}, X, Y, "alpha and beta are both 0"),
     "threshold shape": ({"threshold": [0.5, 0.5]}, X, Y, r"threshold.*\(5,\).*\(2,\)"),
+    "threshold kind": ({"threshold": [None] * 5}, X, Y, "threshold must"),
+    "text": ({}, X, [["a", "b"]] * 200, "Y must hold 0 and 1 only.*'a'"),
     "threshold range": ({"threshold": [0.5] * 4 + [2]}, X, Y, r"in \[0, 1\]"),
     "bernoulli range": (
         {"reconstruction": "bernoulli", "scale_features": False},
@@ -560,7 +621,7 @@ def test_a_failed_fit_leaves_no_model():
 def test_paper_configurations_train(name):
     model = small(**paper_configuration(name)).fit(X / X.max(), Y)
     terms = {k.removeprefix("train_") for k in model.history_[0] if "train_" in k}
-    terms -= {"loss", "batch_size"}
+    terms -= {"loss", "loss_best"}
     expected = {
         "eq7": {"kl", "recon", "contrastive", "cross_entropy"},
         "published_code": {"kl", "contrastive", "cross_entropy"},

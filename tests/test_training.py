@@ -282,7 +282,7 @@ def test_average_is_what_is_validated():
     rows = held_out["rows"]
     with torch.no_grad():
         logits = clf.net_.module_.eval()(rows.X).double().numpy()
-    y = rows.Y.numpy().astype(float)
+    y = rows.y.numpy().astype(float)
     expected = best_by_scipy(logits, y).x
     np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
     scaled = clf._scaler.transform(X)
@@ -332,6 +332,9 @@ class ScriptedNet:
 
     def request_stop(self):
         self.stopped = True
+
+    def predicts_finite(self, dataset):
+        return True
 
     def current_weights(self):
         return len(self.history)
