@@ -9,8 +9,9 @@ import torch
 from skcgmvae.datasets import load_npz
 
 matplotlib.use("Agg")
-# torch takes OMP_NUM_THREADS into account, so a lower number set there stands.
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# The tests' networks are too small for a second thread to help, and two that wait for
+# each other on a busy machine take many times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
