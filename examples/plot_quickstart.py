@@ -54,7 +54,7 @@ def make_classifiers(sparse, seed):
         metric="cosine" if sparse else "euclidean",
     )
     return {
-        "C-GMVAE": CGMVAEClassifier(max_iter=60, verbose=1, random_state=seed),
+        "C-GMVAE": CGMVAEClassifier(verbose=1, random_state=seed),
         "logistic regression a label": make_pipeline(
             scaler, OneVsRestClassifier(LogisticRegression(max_iter=1000))
         ),
