@@ -574,7 +574,7 @@ def test_an_absent_gpu_is_refused_not_replaced():
     ("weight", "message"),
     [
         (-np.ones(200), "[Nn]egative"),
-        (np.zeros(200), "at least one non-zero"),
+        (np.zeros(200), "at least one non-zero|positive for at least 2 rows"),
         (np.eye(200)[0], "positive for at least 2 rows; it is for 1 of 200"),
         (np.ones(3), "sample_weight"),
     ],
