@@ -15,39 +15,57 @@ class LabelCoder:
 
     Parameters
     ----------
-    Y : array-like or sparse matrix
-        The targets of the fit, already in memory; their kind, dtype and names are
-        kept, the values are not.
     classes : array-like, optional
         All classes of a 1-D ``y``, for data that comes in parts.
 
     Attributes
     ----------
+    n_labels_ : int
+        Columns of the 0/1 matrix.
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, else the sorted classes.
     label_names_ : ndarray of str, or None
         The column names of a DataFrame.
     """
 
-    def __init__(self, Y, classes=None):
+    def __init__(self, classes=None):
+        self.classes = classes
+
+    def fit_transform(self, Y):
+        """Keep kind, dtype and names of the targets, and return them as 0 and 1.
+
+        Parameters
+        ----------
+        Y : array-like or sparse matrix
+            The targets of the fit, already in memory.
+
+        Returns
+        -------
+        ndarray or CSR matrix of shape (n_samples, n_labels), uint8
+        """
         matrix = _as_label_matrix(Y)
         self.is_matrix_ = matrix is not None
         self.is_sparse_ = sp.issparse(Y)
         self.label_names_ = None
-        if self.is_matrix_:
-            self.n_labels_ = matrix.shape[1]
-            self.dtype_ = matrix.dtype
-            self.classes_ = np.arange(self.n_labels_)
-            columns = getattr(Y, "columns", None)
-            if columns is not None and all(isinstance(name, str) for name in columns):
-                self.label_names_ = np.asarray(columns, dtype=object)
-            if classes is not None and len(classes) != self.n_labels_:
-                raise ValueError(
-                    f"classes names {len(classes)} labels, but Y has "
-                    f"{self.n_labels_} columns."
-                )
-            return
-        self.classes_ = np.unique(_as_class_vector(Y) if classes is None else classes)
+        if not self.is_matrix_:
+            y = _as_class_vector(Y)
+            self._learn_classes(y)
+            return self._one_hot(y)
+        self.n_labels_ = matrix.shape[1]
+        self.dtype_ = matrix.dtype
+        self.classes_ = np.arange(self.n_labels_)
+        columns = getattr(Y, "columns", None)
+        if columns is not None and all(isinstance(name, str) for name in columns):
+            self.label_names_ = np.asarray(columns, dtype=object)
+        if self.classes is not None and len(self.classes) != self.n_labels_:
+            raise ValueError(
+                f"classes names {len(self.classes)} labels, but Y has "
+                f"{self.n_labels_} columns."
+            )
+        return matrix.astype(np.uint8)
+
+    def _learn_classes(self, y):
+        self.classes_ = np.unique(y if self.classes is None else self.classes)
         self.n_labels_ = 1 if len(self.classes_) == 2 else len(self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -60,8 +78,8 @@ class LabelCoder:
         """Whether the labels exclude one another."""
         return not self.is_matrix_ and len(self.classes_) > 2
 
-    def encode(self, Y):
-        """The targets as an ndarray or CSR matrix (n_samples, n_labels) of uint8."""
+    def transform(self, Y):
+        """Further targets of the same kind, as :meth:`fit_transform` returns them."""
         matrix = _as_label_matrix(Y)
         if self.is_matrix_:
             if matrix is None or matrix.shape[1] != self.n_labels_:
@@ -70,7 +88,9 @@ class LabelCoder:
                     f"first fit; got an array of shape {np.shape(Y)}."
                 )
             return matrix.astype(np.uint8)
-        y = _as_class_vector(Y)
+        return self._one_hot(_as_class_vector(Y))
+
+    def _one_hot(self, y):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -93,8 +113,14 @@ class LabelCoder:
         if self.is_multiclass_:
             return self.classes_[probabilities.argmax(axis=1)]
         if not self.is_matrix_:
-            return self.classes_[(probabilities[:, 1] >= threshold).astype(int)]
-        labels = (probabilities >= threshold).astype(self.dtype_)
+            probabilities = probabilities[:, 1:]
+        return self.inverse_transform(probabilities >= threshold)
+
+    def inverse_transform(self, labels):
+        """A matrix of 0 and 1 (n_samples, n_labels) as targets; not of multiclass y."""
+        if not self.is_matrix_:
+            return self.classes_[labels[:, 0].astype(int)]
+        labels = labels.astype(self.dtype_)
         return sp.csr_matrix(labels) if self.is_sparse_ else labels
 
 

@@ -15,15 +15,10 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.helper import predefined_split
 
 from skcgmvae._batches import Rows
@@ -33,7 +28,7 @@ from skcgmvae._callbacks import (
     ProgressBar,
     ScikitLearnCallbacks,
 )
-from skcgmvae._labels import LabelCoder
+from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
 from skcgmvae.model_selection import label_balanced_split
@@ -60,7 +55,7 @@ SMALLEST_PROBABILITY = 1e-15
 _GENERATORS = threading.RLock()
 
 
-class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
     """Base of the neural multi-label classifiers.
 
     A subclass lists its parameters and names two torch classes, ``_module_class``
@@ -72,12 +67,6 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
 
     _module_class = None
     _criterion_class = None
-
-    _doc_link_module = "skcgmvae"
-    _doc_link_template = (
-        "https://skcgmvae.readthedocs.io/en/latest/api.html"
-        "#{estimator_module}.{estimator_name}"
-    )
 
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -178,14 +167,8 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
 
     def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None, min_rows=2):
         """The one door: X checked, Y as a 0/1 matrix, weights of mean 1 or None."""
-        if Y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
         X = self._validate_features(X, reset=reset, ensure_min_samples=min_rows)
-        Y = Y.tocsr() if issparse(Y) else Y
-        check_consistent_length(X, Y)
+        Y = self._check_targets(X, Y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, ensure_non_negative=True
@@ -203,51 +186,20 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
             sample_weight /= sample_weight.mean()
         if reset:
             vars(self).pop("net_", None)
-            vars(self).pop("label_names_in_", None)
-            self._labels = LabelCoder(Y, classes=classes)
-            self.classes_ = self._labels.classes_
-            if self._labels.label_names_ is not None:
-                self.label_names_in_ = self._labels.label_names_
-        elif classes is not None and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"classes={list(classes)} differ from those of the first call, "
-                f"{self.classes_.tolist()}."
-            )
-        self._check_threshold()
+            Y = self._encode_labels(Y, classes)
+        else:
+            if classes is not None and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"classes={list(classes)} differ from those of the first call, "
+                    f"{self.classes_.tolist()}."
+                )
+            Y = self._labels.transform(Y)
+        check_threshold(self.threshold, self._labels)
         self._check_parameters(X)
-        return X, self._labels.encode(Y), sample_weight
+        return X, Y, sample_weight
 
     def _check_parameters(self, X):
         """For a subclass: refuse parameters that contradict each other or ``X``."""
-
-    def _validate_features(self, X, **checks):
-        X = validate_data(self, X, accept_sparse="csr", dtype="numeric", **checks)
-        if issparse(X) and not X.has_canonical_format:
-            X = X.copy()  # it may be the caller's
-            X.sum_duplicates()
-        return X
-
-    def _check_threshold(self):
-        labels = self._labels
-        try:
-            threshold = np.asarray(self.threshold, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                "threshold must be a number or one a label, in [0, 1]; got "
-                f"{self.threshold!r}."
-            ) from error
-        if threshold.ndim and threshold.shape != (labels.n_labels_,):
-            raise ValueError(
-                f"threshold must be a number or one a label, shape "
-                f"({labels.n_labels_},); got an array of shape {threshold.shape}."
-            )
-        if labels.is_multiclass_ and (threshold.ndim or threshold != 0.5):
-            raise ValueError(
-                f"threshold={self.threshold!r} has no meaning for a multiclass y, "
-                "whose prediction is the most probable class; leave it at 0.5."
-            )
-        if not ((threshold >= 0) & (threshold <= 1)).all():
-            raise ValueError(f"threshold must lie in [0, 1]; got {self.threshold!r}.")
 
     def _make_net(self, X, Y, train):
         """The scaler, fitted, and the net, initialised, for the rows ``train``."""
@@ -407,8 +359,8 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
             For a 1-D ``y`` (n_samples,), the classes.
         """
         probabilities = self.predict_proba(X)
-        self._check_threshold()
-        return self._labels.decide(probabilities, self.threshold)
+        threshold = check_threshold(self.threshold, self._labels)
+        return self._labels.decide(probabilities, threshold)
 
     @property
     def history_(self):
@@ -418,9 +370,3 @@ class BaseNeuralClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.classifier_tags.multi_label = True
-        return tags

@@ -15,10 +15,19 @@ def toarray(Y):
     return Y.toarray() if sp.issparse(Y) else np.asarray(Y)
 
 
+def fitted(Y, **options):
+    coder = LabelCoder(**options)
+    coder.fit_transform(Y)
+    return coder
+
+
 def round_trip(Y, **options):
     """Encode, be certain of every label, and decide."""
-    coder = LabelCoder(Y, **options)
-    code = coder.encode(Y)
+    coder = LabelCoder(**options)
+    code = coder.fit_transform(Y)
+    again = coder.transform(Y)
+    assert again.dtype == np.uint8
+    assert (toarray(again) == toarray(code)).all()
     assert code.dtype == np.uint8
     sigmoid = np.where(toarray(code) == 1, 0.9, 0.2)
     return coder, code, coder.decide(coder.probabilities(sigmoid), 0.5)
@@ -68,7 +77,7 @@ def test_data_frame_of_mixed_columns():
 
 
 def test_data_frame_with_numbers_for_names_has_none():
-    assert LabelCoder(pd.DataFrame(MATRIX)).label_names_ is None
+    assert fitted(pd.DataFrame(MATRIX)).label_names_ is None
 
 
 @pytest.mark.parametrize(
@@ -92,28 +101,28 @@ def test_one_column_is_a_label_matrix(column):
 
 def test_probabilities_of_a_matrix_are_each_labels_own():
     sigmoid = np.array([[0.2, 0.9, 0.4]])
-    coder = LabelCoder(MATRIX)
+    coder = fitted(MATRIX)
     assert coder.probabilities(sigmoid).tolist() == sigmoid.tolist()
     assert coder.decide(sigmoid, 0.4).tolist() == [[0, 1, 1]]
     assert coder.decide(sigmoid, np.array([0.1, 0.95, 0.5])).tolist() == [[1, 0, 0]]
 
 
 def test_matrix_of_another_kind_is_encoded_too():
-    coder = LabelCoder(MATRIX)
-    assert (coder.encode(sp.csr_matrix(MATRIX)).toarray() == MATRIX).all()
-    assert (LabelCoder(sp.csr_matrix(MATRIX)).encode(MATRIX.tolist()) == MATRIX).all()
+    coder = fitted(MATRIX)
+    assert (coder.transform(sp.csr_matrix(MATRIX)).toarray() == MATRIX).all()
+    assert (fitted(sp.csr_matrix(MATRIX)).transform(MATRIX.tolist()) == MATRIX).all()
 
 
 def test_stored_zeros_are_not_labels():
     Y = sp.csr_matrix(([1, 0, 1], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
-    code = LabelCoder(Y).encode(Y)
+    code = LabelCoder().fit_transform(Y)
     assert code.nnz == 2
     assert code.toarray().tolist() == [[1, 0], [0, 1]]
 
 
 def test_input_is_left_alone():
     Y = sp.csr_matrix(([1, 0, 1], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
-    LabelCoder(Y).encode(Y)
+    LabelCoder().fit_transform(Y)
     assert Y.nnz == 3
 
 
@@ -161,19 +170,19 @@ def test_more_classes_are_one_label_each(y):
 
 def test_column_of_classes_is_taken_as_a_vector_with_a_warning():
     with pytest.warns(DataConversionWarning, match="column-vector"):
-        coder = LabelCoder(np.array([["a"], ["b"], ["a"]]))
+        coder = fitted(np.array([["a"], ["b"], ["a"]]))
     assert coder.classes_.tolist() == ["a", "b"]
 
 
 def test_all_classes_may_be_announced():
-    coder = LabelCoder([1, 1], classes=[3, 1, 2])
+    coder = fitted([1, 1], classes=[3, 1, 2])
     assert coder.classes_.tolist() == [1, 2, 3]
-    assert coder.encode([3, 1]).tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert LabelCoder([1, 1], classes=[0, 1]).encode([0, 1]).tolist() == [[0], [1]]
+    assert coder.transform([3, 1]).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert fitted([1, 1], classes=[0, 1]).transform([0, 1]).tolist() == [[0], [1]]
 
 
 def test_classes_of_a_matrix_are_its_columns():
-    assert LabelCoder(MATRIX, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
+    assert fitted(MATRIX, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
 
 
 # -- errors ----------------------------------------------------------------------
@@ -202,18 +211,18 @@ def test_classes_of_a_matrix_are_its_columns():
 )
 def test_targets_that_are_none(Y, message):
     with pytest.raises(ValueError, match=message):
-        LabelCoder(Y)
+        fitted(Y)
 
 
 def test_matrix_of_strings_is_told_what_y_must_hold():
     with pytest.raises(ValueError, match="Y"):
-        LabelCoder([("sea", "sun"), ("sky", "sea")])
+        fitted([("sea", "sun"), ("sky", "sea")])
 
 
 def test_sparse_matrix_without_columns_is_refused_like_a_dense_one():
     for Y in (np.zeros((5, 0)), sp.csr_matrix((5, 0))):
         with pytest.raises(ValueError, match=r"0 feature|at least one column"):
-            LabelCoder(Y)
+            fitted(Y)
 
 
 @pytest.mark.parametrize(
@@ -229,14 +238,14 @@ def test_sparse_matrix_without_columns_is_refused_like_a_dense_one():
 )
 def test_later_targets_that_do_not_fit_the_first(first, then, message):
     with pytest.raises(ValueError, match=message):
-        LabelCoder(first).encode(then)
+        fitted(first).transform(then)
 
 
 def test_classes_must_match_the_columns():
     with pytest.raises(ValueError, match="classes names 2 labels, but Y has 3 columns"):
-        LabelCoder(MATRIX, classes=[0, 1])
+        fitted(MATRIX, classes=[0, 1])
 
 
 def test_one_class_announced_is_not_enough():
     with pytest.raises(ValueError, match="one class only"):
-        LabelCoder([1, 1], classes=[1])
+        fitted([1, 1], classes=[1])
