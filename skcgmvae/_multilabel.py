@@ -64,7 +64,8 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
             0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
-        return self._labels.decide(self.predict_proba(X), 0.5)
+        probabilities = self.predict_proba(X)
+        return self._labels.decide(probabilities, 0.5)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
