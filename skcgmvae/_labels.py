@@ -6,6 +6,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 
+SMALLEST_PROBABILITY = 1e-15
+
 
 class LabelCoder:
     """Turn targets into a 0/1 matrix, and probabilities back into targets.
@@ -101,7 +103,11 @@ class LabelCoder:
         return one_hot[:, 1:] if self.n_labels_ == 1 else one_hot
 
     def probabilities(self, sigmoid):
-        """``predict_proba`` from each label's own probability (n, n_labels)."""
+        """``predict_proba`` from each label's own probability (n, n_labels).
+
+        None is exactly 0 or 1, which would make a log-loss infinite.
+        """
+        sigmoid = np.clip(sigmoid, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
         if self.is_matrix_:
             return sigmoid
         if self.n_labels_ == 1:

@@ -22,9 +22,9 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
         "#{estimator_module}.{estimator_name}"
     )
 
-    def _validate_features(self, X, **checks):
+    def _validate_features(self, X, dtype="numeric", **checks):
         """``X`` as an ndarray or a CSR matrix without duplicate entries."""
-        X = validate_data(self, X, accept_sparse="csr", dtype="numeric", **checks)
+        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, **checks)
         if issparse(X) and not X.has_canonical_format:
             X = X.copy()  # it may be the caller's
             X.sum_duplicates()

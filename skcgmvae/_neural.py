@@ -47,9 +47,6 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-# A probability of exactly 0 or 1 makes a log-loss infinite.
-SMALLEST_PROBABILITY = 1e-15
-
 # torch's generators belong to the process: fits in several threads take turns, or none
 # of them would repeat.
 _GENERATORS = threading.RLock()
@@ -342,7 +339,6 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
             adding up to 1.
         """
         sigmoid = expit(self._logits(X))
-        sigmoid = np.clip(sigmoid, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
         return self._labels.probabilities(sigmoid)
 
     def predict(self, X):

@@ -147,7 +147,7 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
         Returns
         -------
         ndarray of shape (n_samples, n_labels)
-            In [0, 1]. For a 1-D ``y`` (n_samples, n_classes), rows adding up to 1.
+            In (0, 1). For a 1-D ``y`` (n_samples, n_classes), rows adding up to 1.
         """
         probabilities = self._by_label(_probability, X)
         return self._labels.probabilities(probabilities)

@@ -3,7 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import _fit_context
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
@@ -189,14 +189,14 @@ class MLkNN(MultiLabelClassifier):
     def _likelihood(self, counts):
         """P(C_l = c | H_l), equation (6), from the counts of rows."""
         n_bins = self.k + 1
-        return (self.s + counts) / (
-            self.s * n_bins + counts.sum(axis=1, keepdims=True)
-        )
+        return (self.s + counts) / (self.s * n_bins + counts.sum(axis=1, keepdims=True))
 
     def _neighbours(self, X, of_itself=False):
         """Slices of rows, each with its rows' neighbours (n_rows, k)."""
-        n_samples, n_labels = X.shape[0], self._Y.shape[1]
-        chunk = get_chunk_n_rows(row_bytes=16 * (n_labels + self.k))
+        n_samples, (n_fitted, n_labels) = X.shape[0], self._Y.shape
+        # The search among sparse rows holds all distances, and a number for each.
+        held = n_labels + self.k + (n_fitted if issparse(X) else 0)
+        chunk = get_chunk_n_rows(row_bytes=16 * held)
         for rows in gen_batches(n_samples, chunk):
             extra = int(of_itself and self.exclude_self)
             index = self.neighbors_.kneighbors(
