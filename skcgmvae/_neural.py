@@ -13,7 +13,6 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
