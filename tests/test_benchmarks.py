@@ -9,6 +9,7 @@ from sklearn.datasets import make_multilabel_classification
 
 from benchmarks.accuracy import __main__ as accuracy
 from benchmarks.accuracy.protocol import THRESHOLDS, evaluate, split
+from benchmarks.records import read
 
 
 def test_split_is_the_permutation_of_the_seed():
@@ -53,5 +54,5 @@ def test_a_run_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
     capsys.readouterr()
     run("report")
     printed = capsys.readouterr().out
-    mean = np.mean([r["scores"]["half"]["HA"] for r in accuracy.read(records)])
+    mean = np.mean([r["scores"]["half"]["HA"] for r in read(records)])
     assert f"{mean:.3f}" in printed and "no fair estimate" in printed

@@ -7,7 +7,6 @@ A run that was killed goes on where it stopped: what has a record is not run aga
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from scipy.sparse import issparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from tqdm import tqdm
 
 import skcgmvae
@@ -29,7 +28,10 @@ from benchmarks.accuracy.protocol import (
     split,
     thresholded_scores,
 )
+from benchmarks.peers import Peer
+from benchmarks.records import append, read
 from skcgmvae import CGMVAEClassifier
+from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
 from skcgmvae.datasets import load_npz
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -38,12 +40,21 @@ RESULTS = Path(__file__).parents[1] / "results"
 def logistic(X):
     """One logistic regression a label, on features scaled as suits them."""
     scaler = MaxAbsScaler() if issparse(X) else StandardScaler()
-    return make_pipeline(scaler, OneVsRestClassifier(LogisticRegression(max_iter=500)))
+    return make_pipeline(scaler, BinaryRelevance(LogisticRegression(max_iter=500)))
 
 
+# "peer" is scikit-multilearn-ng.
 MODELS = {
     "C-GMVAE": lambda X, seed: CGMVAEClassifier(random_state=seed, device="cpu"),
     "logistic": lambda X, seed: logistic(X),
+    "MLkNN": lambda X, seed: MLkNN(),
+    "MLkNN, exclude_self": lambda X, seed: MLkNN(exclude_self=True),
+    "MLARAM": lambda X, seed: MLARAM(),
+    "HARAM": lambda X, seed: HARAM(),
+    "MLkNN, peer": lambda X, seed: Peer("MLkNN"),
+    "MLARAM, peer": lambda X, seed: make_pipeline(
+        MinMaxScaler(clip=True), Peer("MLARAM")
+    ),
 }
 
 
@@ -101,19 +112,10 @@ def run(arguments):
         for seed in range(arguments.splits)
     ]
     todo = [key for key in wanted if key not in done]
-    arguments.records.parent.mkdir(parents=True, exist_ok=True)
     for dataset, model, seed in (bar := tqdm(todo, unit="fit")):
         bar.set_postfix_str(f"{dataset}, {model}, split {seed}")
         record = run_one(dataset, model, seed, arguments.probe)
-        with arguments.records.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-
-
-def read(path):
-    """The records of a file, none if there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+        append(arguments.records, record)
 
 
 def report(arguments):
@@ -125,12 +127,12 @@ def report(arguments):
             note = " (no fair estimate)" if protocol == "test" else ""
             print(f"\n{dataset}, threshold: {protocol}{note}")
             heads = [*METRICS, "fit s", "splits", "active", "probe"]
-            print(f"{'':12s}" + "".join(f"{head:>11s}" for head in heads))
+            print(f"{'':20s}" + "".join(f"{head:>11s}" for head in heads))
             for model in dict.fromkeys(r["model"] for r in records):
                 rows = [r for r in records if r["dataset"] == dataset]
                 rows = [r for r in rows if r["model"] == model]
                 if rows:
-                    print(f"{model:12s}" + "".join(cells(rows, protocol)))
+                    print(f"{model:20s}" + "".join(cells(rows, protocol)))
 
 
 def cells(rows, protocol):

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from joblib import effective_n_jobs
-from scipy.sparse import coo_matrix, csr_matrix, issparse, vstack
+from scipy.sparse import csr_matrix, issparse, vstack
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcgmvae._multilabel import MultiLabelClassifier
 from skcgmvae.baselines._art import ALPHA, Boxes, StoredColumns
-
 
 FLOATS = [np.float64, np.float32]
 
@@ -84,9 +83,9 @@ class MLARAM(MultiLabelClassifier):
 
     ``predict_proba`` is the share of the training rows behind the voting neurons that
     have the label, each neuron weighted with its activation. Within a row it ranks
-    labels as the scores of scikit-multilearn do, which are not bounded by 1. ``predict``
-    follows the paper: labels are ranked by their score and cut where the next score is
-    the furthest below.
+    labels as the scores of scikit-multilearn do, which are not bounded by 1.
+    ``predict`` does not go by 0.5: labels are ranked by their score and cut where the
+    next score is the furthest below.
 
     References
     ----------
@@ -379,27 +378,36 @@ class HARAM(MLARAM):
         return 50 * (n_clusters + self.search * n_neurons)
 
     def _activation(self, X):
-        n_clusters = len(self._members)
-        n_asked = max(1, round(self.search * n_clusters))
-        of_clusters = self._clusters.activation(X)
-        # Where a row is inside of several clusters, the oldest ones come first.
-        first = np.argsort(-of_clusters, axis=1, kind="stable")[:, :n_asked]
-        asked = np.zeros_like(of_clusters, dtype=bool)
-        np.put_along_axis(asked, first, True, axis=1)
-        parts = []
+        asked = self._asked_clusters(X)
+        # Where the neurons of each asked cluster are stored, row by row.
+        sizes = np.where(asked, [len(members) for members in self._members], 0)
+        first = np.cumsum(sizes, axis=1) - sizes
+        indptr = np.append(0, np.cumsum(sizes.sum(axis=1)))
+        first += indptr[:-1, None]
+        data = np.empty(indptr[-1])
+        neurons = np.empty(indptr[-1], dtype=int)
         for cluster, (boxes, members) in enumerate(
             zip(self._boxes, self._members, strict=True)
         ):
             rows = np.flatnonzero(asked[:, cluster])
             if len(rows):
-                part = boxes.activation(X[rows]).ravel()
-                pairs = np.repeat(rows, len(members)), np.tile(members, len(rows))
-                parts.append((part, *pairs))
-        data, rows, neurons = (
-            np.concatenate(part) for part in zip(*parts, strict=True)
+                place = first[rows, cluster, None] + np.arange(len(members))
+                data[place] = boxes.activation(X[rows])
+                neurons[place] = members
+        return csr_matrix(
+            (data, neurons, indptr), (X.shape[0], len(self.neuron_counts_))
         )
-        shape = X.shape[0], len(self.neuron_counts_)
-        return coo_matrix((data, (rows, neurons)), shape).tocsr()
+
+    def _asked_clusters(self, X):
+        """Whether each row asks the neurons of a cluster, (n_rows, n_clusters)."""
+        activation = self._clusters.activation(X)
+        n_clusters = activation.shape[1]
+        n_asked = max(1, round(self.search * n_clusters))
+        least = np.partition(activation, -n_asked, axis=1)[:, [-n_asked]]
+        above, level = activation > least, activation == least
+        # Of clusters that are level, as where a row is inside of several: the oldest.
+        n_left = n_asked - above.sum(axis=1, keepdims=True)
+        return above | (level & (np.cumsum(level, axis=1) <= n_left))
 
 
 class _LabelSet:

@@ -1,0 +1,1 @@
+"""Baselines beside scikit-multilearn-ng: time, memory and agreement."""
