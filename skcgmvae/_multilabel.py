@@ -86,8 +86,7 @@ def check_threshold(threshold, labels):
         checked = np.asarray(threshold, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "threshold must be a number or one a label, in [0, 1]; got "
-            f"{threshold!r}."
+            f"threshold must be a number or one a label, in [0, 1]; got {threshold!r}."
         ) from error
     if checked.ndim and checked.shape != (labels.n_labels_,):
         raise ValueError(

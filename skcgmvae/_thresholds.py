@@ -107,7 +107,8 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
     each label for ``"hamming"`` and ``"f1_macro"``, which part into labels, and for
     ``"f1_micro"`` (Dinkelbach's method). For ``"f1_samples"`` each label's
     threshold is improved in turn, starting from the best one for all, until none can
-    be. With one label, or a ``y`` of two classes, there is one F1, whatever the average.
+    be. With one label, or a ``y`` of two classes, there is one F1, whatever the
+    average.
 
     References
     ----------

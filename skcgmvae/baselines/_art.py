@@ -90,7 +90,7 @@ class ArtLayer:
         self._high = _Stack((columns,), dtype)
         self._grown = _Stack((), int)
         self._slots = {}
-        # In float64: differences of sums that are large where there are many columns.
+        self._ones = np.ones(columns, dtype)
         self._sum_high = _Stack((), float)
         self._size = _Stack((), float)
 
@@ -123,28 +123,29 @@ class ArtLayer:
         return None if choice[best] < 0 else best
 
     def _meet(self, low, high):
-        of_low = _sums_of_minima_with(low, self._low.rows)
+        of_low = _sums_of_minima_with(low, self._low.rows, self._ones)
         if low is high:
             of_high = of_low.copy()
         else:
-            of_high = _sums_of_minima_with(high, self._low.rows)
+            of_high = _sums_of_minima_with(high, self._low.rows, self._ones)
         grown = self._grown.rows
         if len(grown):
-            of_high[grown] = _sums_of_minima_with(high, self._high.rows)
-        of_low += of_high
-        of_low += self.n_features - high.sum(dtype=float)
-        of_low -= self._sum_high.rows
-        return of_low
+            of_high[grown] = _sums_of_minima_with(high, self._high.rows, self._ones)
+        # In float64: small differences of sums that are large with many columns.
+        meet = np.add(of_low, of_high, dtype=float)
+        meet += self.n_features - high.sum(dtype=float)
+        meet -= self._sum_high.rows
+        return meet
 
     def found(self, low, high):
         """A new box; return its number."""
         box = self.n_boxes
         self._low.append(low)
-        self._sum_high.append(0)
-        self._size.append(0)
+        self._sum_high.append(high.sum(dtype=float))
+        self._size.append(self.n_features)
         if low is not high:
             self._let_grow(box, high)
-        self._measure(box, high)
+            self._measure(box, high)
         return box
 
     def grow(self, box, low, high):
@@ -238,11 +239,12 @@ def sums_of_minima(X, W):
     if issparse(X):
         return _sparse_sums_of_minima(X, W)
     out = np.empty((len(X), len(W)))
+    ones = np.ones(X.shape[1], X.dtype)
     step = max(1, BLOCK_BYTES // max(1, W.itemsize * W.shape[1]))
     for start in range(0, len(W), step):
         block = W[start : start + step]
         for row, x in enumerate(X):
-            out[row, start : start + step] = _sums_of_minima_with(x, block)
+            out[row, start : start + step] = _sums_of_minima_with(x, block, ones)
     return out
 
 
@@ -256,10 +258,10 @@ def _product(X, W):
     return (product if is_dense else product.toarray()).astype(float, copy=False)
 
 
-def _sums_of_minima_with(x, W):
-    """The same for one dense row."""
+def _sums_of_minima_with(x, W, ones):
+    """The same for one dense row; ``ones`` is a vector of its length and dtype."""
     # A product with ones adds up rows several times as fast as a sum does.
-    return (np.minimum(W, x) @ np.ones(len(x), x.dtype)).astype(float)
+    return np.minimum(W, x) @ ones
 
 
 def _sparse_sums_of_minima(X, W):
