@@ -89,7 +89,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
         Column names of ``Y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features, if the classifier tells.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Column names of ``X``, if the classifier tells.
 
     See Also

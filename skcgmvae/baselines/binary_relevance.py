@@ -59,7 +59,7 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
         Column names of ``Y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features, if the estimators tell.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Column names of ``X``, if the estimators tell.
 
     See Also

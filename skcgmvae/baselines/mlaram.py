@@ -65,7 +65,7 @@ class MLARAM(MultiLabelClassifier):
         Column names of ``Y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Column names of ``X``, if it was a DataFrame of named columns.
 
     See Also
