@@ -1,7 +1,8 @@
 """The classifiers that people compare with: each a scikit-learn estimator."""
 
 from skcgmvae.baselines.binary_relevance import BinaryRelevance
-from skcgmvae.baselines.mlaram import HARAM, MLARAM
+from skcgmvae.baselines.haram import HARAM
+from skcgmvae.baselines.mlaram import MLARAM
 from skcgmvae.baselines.mlknn import MLkNN
 
 __all__ = ["HARAM", "MLARAM", "BinaryRelevance", "MLkNN"]

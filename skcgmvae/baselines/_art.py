@@ -13,6 +13,7 @@ stored, and columns in which everything is zero do not matter: sparse rows stay 
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse, vstack
+from sklearn.utils.sparsefuncs import min_max_axis
 
 # Keeps an activation finite where a box fills the cube.
 ALPHA = 1e-12
@@ -25,6 +26,42 @@ DENSE_FROM = 50
 
 # Pairs of stored values compared at a time, among sparse rows.
 SPARSE_PAIRS = 2**21
+
+
+class UnitRange:
+    """Bring each column to [0, 1] by its range in the training rows.
+
+    Sparse rows stay sparse: a column that holds zeros may not be shifted.
+    """
+
+    def fit(self, X):
+        """Learn the ranges."""
+        self.low_, high = min_max_axis(X, 0) if issparse(X) else (X.min(0), X.max(0))
+        if issparse(X) and (self.low_ < 0).any():
+            column = int(np.flatnonzero(self.low_ < 0)[0])
+            raise ValueError(
+                f"a sparse X must not hold negative values; column {column} goes down "
+                f"to {self.low_[column]:.3g}. Make X dense, or non-negative, as "
+                "sklearn.preprocessing.MinMaxScaler does."
+            )
+        half = self._halves(high, self.low_)
+        self.half_length_ = np.where(half > 0, half, 1)
+        return self
+
+    def transform(self, X):
+        """Rows in [0, 1]; what is outside of the range is clipped."""
+        if not issparse(X):
+            return np.clip(self._halves(X, self.low_) / self.half_length_, 0, 1)
+        X, columns = X.copy(), X.indices  # X may be the caller's
+        X.data = self._halves(X.data, self.low_[columns]) / self.half_length_[columns]
+        np.clip(X.data, 0, 1, out=X.data)
+        X.eliminate_zeros()
+        return X
+
+    @staticmethod
+    def _halves(high, low):
+        """Half of the difference, which the largest of numbers would overflow."""
+        return high / 2 - low / 2
 
 
 class StoredColumns:
