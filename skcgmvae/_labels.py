@@ -107,6 +107,7 @@ class LabelCoder:
 
         None is exactly 0 or 1, which would make a log-loss infinite.
         """
+        sigmoid = np.asarray(sigmoid, dtype=float)  # float32 knows nothing so near 1
         sigmoid = np.clip(sigmoid, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
         if self.is_matrix_:
             return sigmoid

@@ -154,8 +154,10 @@ class ArtLayer:
         meet = self._meet(low, high)
         choice = meet / (self._size.rows + ALPHA)
         if not whatever_the_match:
-            extent = 0 if low is high else (high - low).sum()
-            choice[meet <= self.vigilance * (self.n_features - extent)] = -1
+            size = self.n_features if low is high else self._size_of(low, high)
+            # Rounding may let the input have more than all of itself in common.
+            match = np.minimum(meet / size, 1)
+            choice[match <= self.vigilance] = -1
         best = int(choice.argmax())
         return None if choice[best] < 0 else best
 
@@ -200,10 +202,11 @@ class ArtLayer:
         self._high.append(high)
 
     def _measure(self, box, high):
-        sum_high = high.sum(dtype=float)
-        self._sum_high.rows[box] = sum_high
-        edges = sum_high - self.low[box].sum(dtype=float)
-        self._size.rows[box] = self.n_features - edges
+        self._sum_high.rows[box] = high.sum(dtype=float)
+        self._size.rows[box] = self._size_of(self.low[box], high)
+
+    def _size_of(self, low, high):
+        return self.n_features - (high.sum(dtype=float) - low.sum(dtype=float))
 
 
 class _Stack:

@@ -76,9 +76,8 @@ class MLARAM(MultiLabelClassifier):
     What is learnt depends on the order of the rows.
 
     Features are brought to [0, 1] inside: the range of each in the training rows is
-    kept, and values outside of it are clipped. A sparse ``X`` stays sparse; for that,
-    none of its columns may have both zeros and negative values. float32 features are
-    computed on in float32.
+    kept, and values outside of it are clipped. A sparse ``X`` stays sparse, and for
+    that may not hold negative values. float32 features are computed on in float32.
 
     ``predict_proba`` is the share of the training rows behind the voting neurons that
     have the label, each neuron weighted with its activation. Within a row it ranks
@@ -148,6 +147,7 @@ class MLARAM(MultiLabelClassifier):
         """
         X = self._validate_features(X, dtype=FLOATS)
         Y = csr_matrix(self._encode_labels(self._check_targets(X, Y)))
+        self._is_sparse = issparse(X)
         self._range = UnitRange().fit(X)
         low, high, won_by = self._learn(self._range.transform(X), Y)
         self.n_rows_left_out_ = int((won_by < 0).sum())
@@ -226,7 +226,7 @@ class MLARAM(MultiLabelClassifier):
 
     def _shares(self, X):
         check_is_fitted(self)
-        X = self._range.transform(self._validate_features(X, reset=False, dtype=FLOATS))
+        X = self._validate_features(X, reset=False, dtype=FLOATS)
         chunk = get_chunk_n_rows(
             row_bytes=self._bytes_of_row(),
             max_n_rows=-(-X.shape[0] // effective_n_jobs(self.n_jobs)),
@@ -237,11 +237,15 @@ class MLARAM(MultiLabelClassifier):
         return np.vstack(shares)
 
     def _vote(self, X):
-        votes = self._activation(X)
+        if self._is_sparse != issparse(X):
+            X = csr_matrix(X) if self._is_sparse else X.toarray()
+        votes = self._activation(self._range.transform(X))
         first, n_asked = votes.indptr[:-1], np.diff(votes.indptr)
         best = np.maximum.reduceat(votes.data, first)
         worst = np.minimum.reduceat(votes.data, first)
         least = best - self.threshold * (best - worst) * best
+        # Neurons that are as active but for rounding vote alike.
+        least -= 64 * np.finfo(X.dtype).eps * best
         silent = votes.data < np.repeat(least, n_asked)
         # No row is without votes, even where it meets no box at all.
         votes.data = (votes.data + ALPHA) * self.neuron_counts_[votes.indices]
