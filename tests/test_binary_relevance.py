@@ -206,7 +206,6 @@ def test_predict_is_what_the_estimators_predict(estimator):
     assert ((clf.predict_proba(X) >= 0.5) != expected).any()
 
 
-@pytest.mark.xfail(reason="1 - 1e-15 is 1 in float32", strict=False)
 def test_probabilities_of_single_precision_are_below_one():
     # LogisticRegression answers in the precision of X.
     X, Y = np.array([[-50.0], [50]], np.float32), np.array([[0, 1], [1, 0]])

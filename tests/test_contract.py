@@ -120,7 +120,7 @@ UNUSUAL = {
     "lists": (X.tolist(), Y.tolist()),
     "objects": (X.astype(object), Y.astype(object)),
     "read-only": (read_only(X.copy()), read_only(Y.copy())),
-    "read-only labels, sparse": (X, read_only(sp.csr_matrix(Y))),
+    "read-only, sparse": (read_only(sp.csr_matrix(X)), read_only(sp.csr_matrix(Y))),
     "column-major": (np.asfortranarray(X), np.asfortranarray(Y)),
     "repeated rows": (X[np.maximum(np.arange(40) - 12, 0)], Y),
 }

@@ -170,6 +170,40 @@ def test_one_threshold_a_label_for_f1_of_samples_cannot_be_improved_alone(proble
             assert plain_score("f1_samples", Y, other <= P) <= score + 1e-8
 
 
+@pytest.fixture(scope="module")
+def many():
+    """Labels whose probabilities are too low, by other factors, so that much moves."""
+    rng = np.random.RandomState(0)
+    P = rng.uniform(size=(300, 6))
+    Y = rng.uniform(size=P.shape) < P * [1, 0.8, 0.6, 0.4, 0.2, 0.1]
+    return Y, np.round(P * [0.05, 0.2, 0.4, 0.6, 0.8, 1], 3)
+
+
+def test_no_thresholds_of_many_rows_have_a_better_micro_f1(many):
+    # 2 TP / (named) <= F wherever 2 TP - F named <= 0, which is a sum over labels.
+    Y, P = many
+    _, score = best_thresholds(Y, P, EXACT["f1_micro"], per_label=True)
+    _, of_one = best_thresholds(Y, P, EXACT["f1_micro"])
+    assert score > of_one + 0.05
+    gain = -score * Y.sum()
+    for y, p in zip(Y.T, P.T, strict=True):
+        gain += max((2 * y[cut <= p] - score).sum() for cut in cuts(p))
+    assert gain == pytest.approx(0, abs=1e-9)
+
+
+def test_thresholds_of_many_rows_cannot_be_improved_alone(many):
+    Y, P = many
+    samples = EXACT["f1_samples"]
+    thresholds, score = best_thresholds(Y, P, samples, per_label=True)
+    _, of_one = best_thresholds(Y, P, samples)
+    assert score > of_one + 0.05
+    for label, p in enumerate(P.T):
+        for cut in cuts(p):
+            other = thresholds.copy()
+            other[label] = cut
+            assert samples.score(Y, other <= P) <= score + 1e-12
+
+
 def test_f1_of_samples_may_settle_below_the_best():
     # That only single steps are tried is a promise of speed, and has its price: here
     # two labels would have to move at once. Should this score more, the better.
@@ -371,10 +405,11 @@ def test_scorer_with_a_threshold_a_label_cannot_be_improved_alone(uncertain, sco
             assert judge(scoring, Y, other <= P) <= score + 1e-12
 
 
-def test_of_equally_good_candidates_that_next_to_a_half(uncertain):
+@strategies
+def test_of_equally_good_candidates_that_next_to_a_half(uncertain, per_label):
     Y, P = uncertain
     criterion = any_scorer(lambda clf, X, Y: 0.0, Y)
-    thresholds, _ = best_thresholds(Y.astype(bool), P - 0.04, criterion)
+    thresholds, _ = best_thresholds(Y.astype(bool), P - 0.04, criterion, per_label)
     np.testing.assert_allclose(thresholds, 0.46)
 
 

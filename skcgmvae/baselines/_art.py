@@ -15,7 +15,8 @@ import numpy as np
 from scipy.sparse import csr_matrix, issparse, vstack
 from sklearn.utils.sparsefuncs import min_max_axis
 
-# Keeps an activation finite where a box fills the cube.
+# Of boxes that a row is inside of, the smallest is the most active; zero is not divided
+# by.
 ALPHA = 1e-12
 
 # Bytes of boxes compared at a time: what stays in a processor's own cache.
@@ -152,7 +153,7 @@ class ArtLayer:
         if not self.n_boxes:
             return None
         meet = self._meet(low, high)
-        choice = meet / (self._size.rows + ALPHA)
+        choice = meet / self._size.rows
         if not whatever_the_match:
             size = self.n_features if low is high else self._size_of(low, high)
             # Rounding may let the input have more than all of itself in common.
@@ -174,7 +175,7 @@ class ArtLayer:
         meet = np.add(of_low, of_high, dtype=float)
         meet += self.n_features - high.sum(dtype=float)
         meet -= self._sum_high.rows
-        return meet
+        return np.maximum(meet, 0, out=meet)
 
     def found(self, low, high):
         """A new box; return its number."""
@@ -206,7 +207,8 @@ class ArtLayer:
         self._size.rows[box] = self._size_of(self.low[box], high)
 
     def _size_of(self, low, high):
-        return self.n_features - (high.sum(dtype=float) - low.sum(dtype=float))
+        extent = high.sum(dtype=float) - low.sum(dtype=float)
+        return float(sizes_of(self.n_features, extent, low.dtype))
 
 
 class _Stack:
@@ -237,7 +239,7 @@ class Boxes:
     def __init__(self, low, high):
         self.n_boxes, self._n_features = low.shape
         sum_low, self._sum_high = _row_sums(low), _row_sums(high)
-        self._size = self._n_features + sum_low - self._sum_high + ALPHA
+        self._size = sizes_of(self._n_features, self._sum_high - sum_low, low.dtype)
         # The two corners of a point are one: it is compared once, and counts twice.
         is_point = _row_sums(low != high) == 0
         self._multiplicity = np.where(is_point, 2, 1)
@@ -256,6 +258,16 @@ class Boxes:
         meet -= _row_sums(X)[:, None]
         meet /= self._size
         return np.clip(meet, 0, 1, out=meet)
+
+
+def sizes_of(n_features, extent, dtype):
+    """|w| of boxes by the sum of their edges, with ALPHA, to divide by.
+
+    Infinite for a box that fills the cube but for rounding: nothing activates it.
+    """
+    size = n_features - np.asarray(extent, dtype=float)
+    least = 16 * n_features * np.finfo(dtype).eps
+    return np.where(size > least, size + ALPHA, np.inf)
 
 
 def sums_of_minima(X, W):

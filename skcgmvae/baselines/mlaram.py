@@ -17,8 +17,8 @@ from skcgmvae.baselines._art import ALPHA, Boxes, StoredColumns, UnitRange
 
 FLOATS = [np.float64, np.float32]
 
-# Drops in a ranking are held to be equal if they differ by less.
-DROP_RTOL = 1e-6
+# Shares of votes are held to be equal if they differ by less.
+SHARE_ATOL = 1e-9
 
 
 class MLARAM(MultiLabelClassifier):
@@ -277,8 +277,8 @@ class MLARAM(MultiLabelClassifier):
         drops = -np.diff(ranked, axis=1)
         # The first of the largest, whatever rounding has made of equal ones.
         largest = drops.max(axis=1, keepdims=True)
-        last = (drops >= largest * (1 - DROP_RTOL)).argmax(axis=1)
-        lowest = np.take_along_axis(ranked, last[:, None], axis=1)
+        last = (drops >= largest - SHARE_ATOL).argmax(axis=1)
+        lowest = np.take_along_axis(ranked, last[:, None], axis=1) - SHARE_ATOL
         return self._labels.inverse_transform((shares >= lowest) & (shares > 0))
 
 
