@@ -15,7 +15,7 @@ from sklearn.base import clone
 from skmultilearn import adapt
 
 from skcgmvae.baselines import HARAM, MLARAM
-from skcgmvae.baselines._art import UnitRange
+from skcgmvae.baselines._art import ALPHA, UnitRange
 
 # scikit-multilearn asks NumPy for a module by its former name.
 pytestmark = pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")
@@ -589,7 +589,7 @@ def test_haram_clusters_neurons_by_fuzzy_art(kind):
         for code in np.hstack([corners[0], 1 - corners[1]]):
             meet = np.array([np.minimum(code, one).sum() for one in w])
             # Of clusters around the same neuron the smallest wins.
-            choice = meet / np.array([one.sum() for one in w])
+            choice = meet / (np.array([one.sum() for one in w]) + ALPHA)
             choice[meet <= vigilance * code.sum()] = 0
             if choice.any():
                 clusters.append(int(choice.argmax()))
