@@ -224,19 +224,23 @@ def test_activation(corners_and_rows, sparse):
     others[::2] = corners[::2]
     low, high = np.minimum(corners, others), np.maximum(corners, others)
     meet = np.minimum(coded(X, X)[:, None], coded(low, high)).sum(axis=2)
-    size = coded(low, high).sum(axis=1)
+    size = coded(low, high).sum(axis=1) + _art.ALPHA
     if sparse:
         low, high, X = sp.csr_matrix(low), sp.csr_matrix(high), sp.csr_matrix(X)
     boxes = Boxes(low, high)
     found = boxes.activation(X)
     assert found.shape == (X.shape[0], boxes.n_boxes)
     assert ((found >= 0) & (found <= 1)).all()
-    # Where a box is nearly all of the cube, rounding shows beside its small size; all of
-    # the cube is activated by nothing.
-    full = size < 1e-12
-    assert (found[:, full] <= 1e-12).all()
-    found, meet, size = found[:, ~full], meet[:, ~full], size[~full]
-    assert (np.abs(found - np.clip(meet / size, 0, 1)) <= 1e-11 / size).all()
+    # Where a box is nearly all of the cube, rounding shows beside its small size.
+    assert (np.abs(found - np.clip(meet / size, 0, 1)) <= 3e-14 / size).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_nothing_activates_a_box_that_is_all_of_the_cube(dtype):
+    X = np.random.RandomState(0).rand(50, 20).astype(dtype)
+    for kind in (np.asarray, sp.csr_matrix):
+        boxes = Boxes(kind(np.zeros((1, 20), dtype)), kind(np.ones((1, 20), dtype)))
+        assert (boxes.activation(kind(X)) == 0).all()
 
 
 def test_activation_of_single_precision_is_at_most_one():

@@ -9,7 +9,7 @@ from common import toy
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skcgmvae import CGMVAEClassifier
+from skcgmvae import CGMVAEClassifier, TunedThresholdClassifier
 from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
 
 REPEATED_ROWS = (
@@ -22,6 +22,16 @@ EXPECTED_FAILURES = {
     CGMVAEClassifier: {
         "check_sample_weight_equivalence_on_dense_data": REPEATED_ROWS,
         "check_sample_weight_equivalence_on_sparse_data": REPEATED_ROWS,
+    },
+    TunedThresholdClassifier: {
+        "check_classifiers_train": (
+            "A tuned threshold is not 0.5, so that what is predicted is not the most "
+            "probable of two classes."
+        ),
+        "check_supervised_y_2d": (
+            "A column of 0 and 1 is the matrix of one label, not a vector of two "
+            "classes that has to be ravelled."
+        ),
     },
 }
 
@@ -56,6 +66,7 @@ ESTIMATORS = [
     MLkNN(),
     MLARAM(),
     HARAM(),
+    TunedThresholdClassifier(BinaryRelevance(), cv=2, random_state=0),
 ]
 
 

@@ -11,7 +11,6 @@ from common import small, toy
 from joblib import parallel_config
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -288,7 +287,7 @@ def test_held_out_rows_gain():
 
 # -- which rows thresholds are chosen on -------------------------------------------
 
-MASKS = [(np.arange(60) >= 20, np.arange(60) < 20)]
+MASK = np.arange(60) < 20
 CVS = {
     "int": (4, lambda: LabelBalancedKFold(4, shuffle=True, random_state=7)),
     "None": (None, lambda: LabelBalancedKFold(5, shuffle=True, random_state=7)),
@@ -297,7 +296,7 @@ CVS = {
     "overlapping": (ShuffleSplit(3, test_size=0.4, random_state=0),) * 2,
     "pairs": ([(np.arange(20, 60), np.arange(20))], None),
     "lists": ([(list(range(20, 60)), list(range(20)))], None),
-    "masks": (MASKS, None),
+    "masks": ([(~MASK, MASK), (MASK, ~MASK)], None),
 }
 
 
@@ -335,7 +334,7 @@ def test_pairs_may_come_from_a_generator(log):
     np.testing.assert_array_equal(clf.thresholds_, expected.thresholds_)
 
 
-@pytest.mark.parametrize("cv", [0.3, MASKS], ids=["float", "pair"])
+@pytest.mark.parametrize("cv", [0.3, [(~MASK, MASK)]], ids=["float", "pair"])
 def test_without_refit_the_held_out_rows_stay_unseen(log, cv):
     X, Y = told_data()
     clf = TunedThresholdClassifier(Told(), cv=cv, refit=False, random_state=0)
@@ -491,8 +490,10 @@ def test_n_thresholds():
     }
     scores = [clf.best_score_ for clf in tuned.values()]
     assert scores[0] < scores[1] < scores[2]
-    # Two candidates are the lowest and the highest.
-    assert tuned[2].thresholds_[0] in (X[:, 1:].min(), X[:, 1:].max())
+    # Two candidates are the lowest and the highest score. One that meets it reaches it.
+    threshold = tuned[2].thresholds_[0]
+    assert threshold in (X[:, 1:].min(), X[:, 1:].max())
+    np.testing.assert_array_equal(tuned[2].predict(X), X[:, 1:] >= threshold)
 
 
 class Meeting(Told):
@@ -607,12 +608,15 @@ def test_probabilities_that_are_none(plus, cv):
             method(np.column_stack([X[:, 0], X[:, 1:] + plus]))
 
 
-@pytest.mark.parametrize("last_digit", [1e-12, -1e-12])
-def test_sums_of_votes_may_be_off_by_their_last_digit(last_digit):
-    X, Y = told_data()
-    X[:, 1:] = last_digit > 0
-    X[::2, 1:] = 0.5
-    clf = TunedThresholdClassifier(Told(plus=last_digit)).fit(X, Y)
+@pytest.mark.parametrize(("end", "digit"), [(1, 1e-12), (0, -1e-12)])
+def test_sums_of_votes_may_be_off_by_their_last_digit(end, digit):
+    X, _ = told_data()
+    X[:, 1:] = np.where(np.arange(60) % 2, end, 0.5)[:, None]
+    # Thresholds are to be the scores that are too high, or too low.
+    Y = X[:, 1:] >= end
+    clf = TunedThresholdClassifier(Told(plus=digit), scoring="accuracy").fit(X, Y)
+    np.testing.assert_array_equal(clf.thresholds_, end)
+    np.testing.assert_array_equal(clf.predict(X), Y)
     probabilities = clf.predict_proba(X)
     assert ((probabilities > 0) & (probabilities < 1)).all()
 
@@ -649,7 +653,6 @@ def test_tags_are_those_of_the_estimator():
     assert not tags(LogisticRegression()).classifier_tags.multi_label
     assert tags(BinaryRelevance()).input_tags.sparse
     assert not tags(FrozenEstimator(Told())).input_tags.sparse
-    assert tags(DummyClassifier()).input_tags.allow_nan == (
-        get_tags(DummyClassifier()).input_tags.allow_nan
-    )
+    assert tags(forest()).input_tags.allow_nan
+    assert not tags(LogisticRegression()).input_tags.allow_nan
     assert not tags(forest()).classifier_tags.multi_class

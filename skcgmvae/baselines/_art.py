@@ -153,14 +153,14 @@ class ArtLayer:
         if not self.n_boxes:
             return None
         meet = self._meet(low, high)
-        choice = meet / self._size.rows
-        if not whatever_the_match:
-            size = self.n_features if low is high else self._size_of(low, high)
-            # Rounding may let the input have more than all of itself in common.
-            match = np.minimum(meet / size, 1)
-            choice[match <= self.vigilance] = -1
-        best = int(choice.argmax())
-        return None if choice[best] < 0 else best
+        if whatever_the_match:
+            return int((meet / self._size.rows).argmax())
+        size = self.n_features if low is high else self._size_of(low, high)
+        least = self.vigilance * size
+        # Nothing has more than all in common, but for rounding.
+        if self.vigilance == 1 or meet[meet.argmax()] <= least:
+            return None
+        return int(np.where(meet > least, meet / self._size.rows, -1).argmax())
 
     def _meet(self, low, high):
         of_low = _sums_of_minima_with(low, self._low.rows, self._ones)
@@ -173,9 +173,9 @@ class ArtLayer:
             of_high[grown] = _sums_of_minima_with(high, self._high.rows, self._ones)
         # In float64: small differences of sums that are large with many columns.
         meet = np.add(of_low, of_high, dtype=float)
-        meet += self.n_features - high.sum(dtype=float)
+        meet += self.n_features - np.add.reduce(high, dtype=float)
         meet -= self._sum_high.rows
-        return np.maximum(meet, 0, out=meet)
+        return meet
 
     def found(self, low, high):
         """A new box; return its number."""
