@@ -6,6 +6,7 @@ candidates of a threshold for all labels are the scores of the ones.
 """
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer
 from sklearn.utils import gen_batches
 
@@ -102,11 +103,25 @@ class AnyScorer:
     def score(self, Y, predicted):
         """The score of 0/1 matrices."""
         predicted = self._decode(predicted)
-        return float(self._scorer(_Predicted(predicted), predicted, self._decode(Y)))
+        try:
+            return float(
+                self._scorer(_Predicted(predicted), predicted, self._decode(Y))
+            )
+        except AttributeError as error:
+            raise ValueError(
+                f"scoring must judge predictions, as thresholds change these only; "
+                f"{self._scorer!r} asks for more: {error}"
+            ) from error
 
     def curve(self, Y, P, at):
-        """The score where the threshold is each of ``at``."""
-        return np.array([self.score(Y, threshold <= P) for threshold in at])
+        """The score where the threshold is each of ``at``; -inf where it is NaN."""
+        scores = np.array([self.score(Y, threshold <= P) for threshold in at])
+        if np.isnan(scores).all():
+            raise ValueError(
+                f"scoring must be a number somewhere; {self._scorer!r} is NaN at each "
+                f"of {len(at)} thresholds."
+            )
+        return np.where(np.isnan(scores), -np.inf, scores)
 
     def candidates(self, P):
         """Quantiles of the scores that differ, ascending."""
@@ -136,11 +151,11 @@ class AnyScorer:
         return thresholds
 
 
-class _Predicted:
+class _Predicted(BaseEstimator):
     """What a scorer takes for an estimator: its predictions are known."""
 
     def __init__(self, predicted):
-        self._predicted = predicted
+        self.predicted = predicted
 
     def fit(self, X, Y):
         """Nothing to do; scorers want an estimator."""
@@ -148,7 +163,7 @@ class _Predicted:
 
     def predict(self, X):
         """The predictions."""
-        return self._predicted
+        return self.predicted
 
 
 EXACT = {
@@ -188,6 +203,7 @@ def best_thresholds(Y, P, criterion, per_label=False):
     per_label : bool
         One threshold for each label, not one for all.
     """
+    P = np.asarray(P, dtype=float)
     threshold = _best_for_all(Y, P, criterion)
     thresholds = np.full(P.shape[1], threshold)
     if per_label:
@@ -200,8 +216,8 @@ def _best_for_all(Y, P, criterion):
         candidates = criterion.candidates(P)
         return candidates[_best(candidates, criterion.curve(Y, P, candidates))]
     # Above all scores there is nothing to predict.
-    none = np.nextafter(max(P.max(), 1.0), np.inf)
-    candidates = np.append(np.unique(P[Y]), none)
+    none = np.nextafter(max(float(P.max()), 1.0), np.inf)
+    candidates = np.unique(np.append(P[Y], [0.5, none]))
     upper = candidates[_best(candidates, criterion.curve(Y, P, candidates))]
     lower = np.max(P, where=upper > P, initial=0.0)
     return _between(lower, upper)
@@ -256,7 +272,7 @@ def _cut(scores, values):
 
     ``values[k]`` is that of predicting the first k rows; equal scores are not parted.
     """
-    upper = np.append(np.nextafter(max(scores[0], 1.0), np.inf), scores)
+    upper = np.append(np.nextafter(max(float(scores[0]), 1.0), np.inf), scores)
     lower = np.append(scores, 0.0)
     possible = np.append(lower[:-1] < upper[:-1], True)
     upper, lower, values = upper[possible], lower[possible], values[possible]
@@ -279,10 +295,12 @@ def _best_micro_f1_cuts(Y, P, start):
     for _ in range(MAX_ROUNDS):
         gains = zip(P.T, 2.0 * Y.T - best, strict=True)
         improved = np.array([_best_cut(p, gain) for p, gain in gains])
-        value = EXACT["f1_micro"].score(Y, improved <= P)
-        if value - best < LEAST_GAIN:
+        gain = EXACT["f1_micro"].score(Y, improved <= P) - best
+        if gain > -LEAST_GAIN:
+            thresholds = improved
+        if gain < LEAST_GAIN:
             break
-        thresholds, best = improved, value
+        best += gain
     return thresholds
 
 
@@ -292,8 +310,8 @@ def _good_samples_f1_cuts(Y, P, start):
     predicted = thresholds <= P
     n_true = Y.sum(axis=1)
     n_hits, n_predicted = (Y & predicted).sum(axis=1), predicted.sum(axis=1)
-    best = EXACT["f1_samples"].score(Y, predicted)
     for _ in range(MAX_ROUNDS):
+        before = thresholds.copy()
         for label, (y, p) in enumerate(zip(Y.T, P.T, strict=True)):
             was = thresholds[label] <= p
             n_hits -= y & was
@@ -304,8 +322,6 @@ def _good_samples_f1_cuts(Y, P, start):
             now = thresholds[label] <= p
             n_hits += y & now
             n_predicted += now
-        value = float(np.mean(2 * n_hits / np.maximum(n_true + n_predicted, 1)))
-        if value - best < LEAST_GAIN:
+        if np.array_equal(thresholds, before):
             break
-        best = value
     return thresholds

@@ -209,17 +209,18 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
                 "threshold is for a label matrix, or for a y of two classes. Only "
                 "binary classification is supported. Unknown label type: multiclass."
             )
+        known = encoded.toarray() if issparse(encoded) else encoded
+        known = known.astype(bool)
         criterion = as_criterion(self.scoring, self._labels, self.n_thresholds)
+        criterion.score(known, known)  # what is no scoring is told before the fits
         if isinstance(self.cv, str):  # "prefit"
             self.estimator_ = self._prefit()
             rows = slice(None)
-            probabilities = _probabilities(self.estimator_, X, self._labels.n_labels_)
+            probabilities = _probabilities(self.estimator_, X, self._labels)
         else:
             rows, probabilities = self._fit_splits(X, Y, routed)
-        known = encoded[rows]
-        known = known.toarray() if issparse(known) else known
         self.thresholds_, self.best_score_ = best_thresholds(
-            known.astype(bool), probabilities, criterion, self.strategy == "per_label"
+            known[rows], probabilities, criterion, self.strategy == "per_label"
         )
         for name in ("n_features_in_", "feature_names_in_"):
             vars(self).pop(name, None)
@@ -254,7 +255,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
                 Y,
                 split,
                 _check_method_params(X, fit_params, indices=split[0]),
-                self._labels.n_labels_,
+                self._labels,
                 not self.refit,
             )
             for split in splits
@@ -289,7 +290,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
             In (0, 1). For a 1-D ``y`` (n_samples, 2).
         """
         check_is_fitted(self)
-        probabilities = _probabilities(self.estimator_, X, self._labels.n_labels_)
+        probabilities = _probabilities(self.estimator_, X, self._labels)
         return self._labels.probabilities(probabilities)
 
     def predict(self, X):
@@ -306,7 +307,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
             For a 1-D ``y`` (n_samples,), the classes.
         """
         check_is_fitted(self)
-        probabilities = _probabilities(self.estimator_, X, self._labels.n_labels_)
+        probabilities = _probabilities(self.estimator_, X, self._labels)
         return self._labels.inverse_transform(probabilities >= self.thresholds_)
 
     def get_metadata_routing(self):
@@ -331,17 +332,21 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
         return tags
 
 
-def _fit_split(estimator, X, Y, split, fit_params, n_labels, keep):
+def _fit_split(estimator, X, Y, split, fit_params, labels, keep):
     """Probabilities of the test rows, and the estimator if it is to be kept."""
     train, test = split
     estimator.fit(_safe_indexing(X, train), _safe_indexing(Y, train), **fit_params)
-    probabilities = _probabilities(estimator, _safe_indexing(X, test), n_labels)
+    probabilities = _probabilities(estimator, _safe_indexing(X, test), labels)
     return probabilities, estimator if keep else None
 
 
-def _probabilities(estimator, X, n_labels):
+def _probabilities(estimator, X, labels):
     """The probability of each label, (n_samples, n_labels), in [0, 1]."""
-    probabilities = label_probabilities(estimator, X, n_labels=n_labels)
+    classes = getattr(estimator, "classes_", ())
+    if not labels.is_matrix_ and len(classes) == 1:  # all that the split had
+        only = float(classes[0] == labels.classes_[1])
+        return np.full((_num_samples(X), 1), only)
+    probabilities = label_probabilities(estimator, X, n_labels=labels.n_labels_)
     # Sums of votes may be off by their last digit.
     if not ((probabilities >= -1e-9) & (probabilities <= 1 + 1e-9)).all():
         raise ValueError(

@@ -299,14 +299,20 @@ def test_tuned_thresholds_are_marked(data, forest, strategy, wrap):
         assert marks == thresholds.tolist()
 
 
+def test_scoring_may_be_another_than_what_was_tuned_for(data, forest):
+    X, X_new, Y, Y_new = data
+    clf = TunedThresholdClassifier(forest, scoring="f1_micro", cv=0.3).fit(X, Y)
+    display = ThresholdDisplay.from_estimator(clf, X_new, Y_new, scoring="hamming")
+    assert list(display.scores) == ["hamming"]
+    assert display.chosen_thresholds == clf.thresholds_[0]
+
+
 @pytest.mark.parametrize("scoring", ["jaccard_samples", lambda *args: 0.0])
 def test_tuned_for_a_score_that_has_no_curve(data, forest, scoring):
     X, X_new, Y, Y_new = data
     clf = TunedThresholdClassifier(forest, scoring="f1_micro", cv=0.3).fit(X, Y)
     clf.scoring = scoring
     assert list(ThresholdDisplay.from_estimator(clf, X_new, Y_new).scores) == ALL
-    display = ThresholdDisplay.from_estimator(clf, X_new, Y_new, scoring="hamming")
-    assert list(display.scores) == ["hamming"]
 
 
 # -- errors ------------------------------------------------------------------------

@@ -465,6 +465,23 @@ def test_scorer_must_judge_predictions(uncertain, scoring):
         best_thresholds(Y.astype(bool), P, any_scorer(scoring, Y))
 
 
+@strategies
+def test_scorer_may_be_undefined_somewhere(uncertain, per_label):
+    Y, P = uncertain
+
+    def precision(clf, X, Y):
+        hits = Y[clf.predict(X) == 1]
+        return hits.mean() if 1 < hits.size < 80 else np.nan
+
+    criterion = any_scorer(precision, Y)
+    _, score = best_thresholds(Y.astype(bool), P, criterion, per_label)
+    assert score > Y.mean()
+    with pytest.raises(ValueError, match="scoring.*NaN"):
+        best_thresholds(
+            Y.astype(bool), P, any_scorer(lambda clf, X, Y: np.nan, Y), per_label
+        )
+
+
 def test_unknown_scorer():
     with pytest.raises(ValueError, match="'f1_sample' is not a valid scoring value"):
         any_scorer("f1_sample", np.eye(2))

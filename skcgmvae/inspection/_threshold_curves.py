@@ -115,7 +115,7 @@ def is_exact(scoring):
 
 
 def check_scoring(scoring, n_labels):
-    """``scoring`` as a list of names, each once."""
+    """``scoring`` as a list of names."""
     if scoring is None:
         # Of a single label there is one F1, whatever the average.
         return ["f1_micro", "hamming"] if n_labels == 1 else list(EXACT)
@@ -126,7 +126,7 @@ def check_scoring(scoring, n_labels):
             f"scoring must be one of {list(EXACT)}, or a list of these; got "
             f"{scoring!r}."
         )
-    return list(dict.fromkeys(names))
+    return list(names)
 
 
 def check_chosen(chosen, n_labels):
