@@ -98,9 +98,9 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
 
     Notes
     -----
-    A threshold lies halfway between the scores that it parts, so that it does not
-    depend on one row's digits; 0.5 is kept where it is as good as the best, so also
-    for a label that no row has.
+    A threshold that was searched exactly lies halfway between the scores that it
+    parts, so that it does not depend on one row's digits; 0.5 is kept where it is as
+    good as the best, so also for a label that no row has.
 
     One threshold for all labels is exact: the score is looked at wherever it can
     change for the better, O(n L log n L) for n rows and L labels. So are those for
