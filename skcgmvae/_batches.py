@@ -3,9 +3,13 @@
 A batch is what skorch expects, a pair ``(x, y)``: ``x`` is a dict with the rows
 under ``"x"`` and, where there are any, their weights under ``"sample_weight"``;
 ``y`` is a float tensor (B, L), or None for prediction.
+
+For an ensemble of M networks a batch holds rows of each: features are (M, B, D),
+labels (M, B, L), weights (M, B).
 """
 
 import math
+from copy import copy
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,10 +29,17 @@ class Rows(Dataset):
     sample_weight : ndarray of shape (n_samples,), optional
     device : torch.device
         Dense arrays are moved there whole; of sparse ones, each batch is.
+
+    Attributes
+    ----------
+    index : tensor of shape (*members, N)
+        The numbers of the rows that are meant, those of each member: all of them,
+        until :meth:`only` says otherwise.
     """
 
     def __init__(self, X, y=None, sample_weight=None, *, device="cpu"):
         self.device = torch.device(device)
+        self.index = torch.arange(X.shape[0])
         self.X = self._place(X)
         self.y = None if y is None else self._place(y)
         self.sample_weight = None
@@ -36,10 +47,16 @@ class Rows(Dataset):
             self.sample_weight = self._place(np.asarray(sample_weight, np.float32))
 
     def __len__(self):
-        return self.X.shape[0]
+        return self.index.shape[-1]
+
+    def only(self, index):
+        """The same arrays, of which only the rows ``index`` (*members, N) are meant."""
+        part = copy(self)
+        part.index = torch.as_tensor(index)
+        return part
 
     def take(self, index):
-        """The batch of the rows ``index`` (a tensor of row numbers)."""
+        """The batch of the rows ``index``, a tensor (*members, B) of row numbers."""
         x = {"x": self._features(index)}
         if self.sample_weight is not None:
             x["sample_weight"] = self.sample_weight[index.to(self.device)]
@@ -58,17 +75,17 @@ class Rows(Dataset):
     def _features(self, index):
         if not sp.issparse(self.X):
             return self.X[index.to(self.device)]
-        rows = self.X[index.numpy()]
-        return SparseRows(
-            *(
-                torch.from_numpy(part).to(self.device)
-                for part in (rows.indices, rows.indptr[:-1], rows.data)
-            )
+        rows = self.X[index.flatten().numpy()]
+        columns, starts, values = (
+            torch.from_numpy(part).to(self.device)
+            for part in (rows.indices, rows.indptr[:-1], rows.data)
         )
+        return SparseRows(columns, starts, values, tuple(index.shape[:-1]))
 
     def _labels(self, index):
         if sp.issparse(self.y):
-            labels = torch.from_numpy(self.y[index.numpy()].toarray())
+            labels = torch.from_numpy(self.y[index.flatten().numpy()].toarray())
+            labels = labels.reshape(*index.shape, -1)
             return labels.to(self.device).float()
         return self.y[index.to(self.device)].float()
 
@@ -87,7 +104,8 @@ class Batches:
     min_steps : int
         Pass over the rows again, in a new order, until there were so many batches.
     shuffle : bool
-        Deal the rows in a new random order in each pass, by torch's global generator.
+        Deal the rows in a new random order in each pass, to each member in another, by
+        torch's global generator.
     """
 
     def __init__(self, dataset, batch_size, min_steps=1, shuffle=False):
@@ -100,11 +118,13 @@ class Batches:
         return self.n_batches * self.n_passes
 
     def __iter__(self):
-        n_rows = len(self.dataset)
+        rows = self.dataset.index
         for _ in range(self.n_passes):
-            order = torch.randperm(n_rows) if self.shuffle else torch.arange(n_rows)
-            for index in torch.tensor_split(order, self.n_batches):
-                yield self.dataset.take(index)
+            if self.shuffle:
+                order = torch.rand(rows.shape, dtype=torch.float64).argsort(dim=-1)
+                rows = self.dataset.index.gather(-1, order)
+            for batch in torch.tensor_split(rows, self.n_batches, dim=-1):
+                yield self.dataset.take(batch)
 
 
 class Chunks:

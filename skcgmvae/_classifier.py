@@ -1,5 +1,6 @@
 """CGMVAEClassifier: C-GMVAE as a scikit-learn classifier and transformer."""
 
+import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skcgmvae._layers import ACTIVATIONS
+from skcgmvae._layers import ACTIVATIONS, side_by_side
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import CGMVAE
 from skcgmvae._neural import BaseNeuralClassifier
@@ -256,6 +257,7 @@ class CGMVAEClassifier(
         linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
+        n_members=1,
         alpha=1.0,
         beta=1.0,
         kl_weight=1e-3,
@@ -295,6 +297,7 @@ class CGMVAEClassifier(
         self.linear_penalty = linear_penalty
         self.label_branch = label_branch
         self.n_samples = n_samples
+        self.n_members = n_members
         self.alpha = alpha
         self.beta = beta
         self.kl_weight = kl_weight
@@ -376,6 +379,12 @@ class CGMVAEClassifier(
         """
         return self._apply(X, "embed")
 
+    def _apply(self, X, method):
+        """A method of the network on the rows of ``X``; the members side by side."""
+        scaled = self._scaled(X)
+        function = getattr(self.net_.module_, method)
+        return self.net_.apply(scaled, lambda x: side_by_side(function(x)))
+
     def label_similarity(self, *, cosine=False):
         """The inner products of the label embeddings, without the diagonal.
 
@@ -403,7 +412,8 @@ class CGMVAEClassifier(
     def label_embeddings_(self):
         """The label embeddings w_l, (n_labels, embedding_dim)."""
         check_is_fitted(self)
-        return self.net_.module_.label_embedding.detach().cpu().numpy().copy()
+        embeddings = side_by_side(self.net_.module_.label_embedding.detach())
+        return embeddings.cpu().numpy().copy()
 
     @property
     def label_means_(self):
@@ -424,12 +434,13 @@ class CGMVAEClassifier(
             )
         with torch.inference_mode():
             gaussians = self.net_.module_.label_gaussians()
-        return [part.cpu().numpy() for part in gaussians]
+        return [side_by_side(part).cpu().numpy() for part in gaussians]
 
     @property
     def _n_features_out(self):
         check_is_fitted(self)
-        return self.net_.get_params()["module__latent_dim"]
+        module = self.net_.module_
+        return module.feature_encoder.head.latent_dim * math.prod(module.members)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,8 +1,13 @@
 """The layers of which networks for feature vectors are made. Pure torch.
 
+A layer may be one of an ensemble: ``members`` is ``()`` for a network alone and
+``(M,)`` for M of them, whose weights lie side by side in one tensor and meet their
+rows in one batched product. It leads every shape, so that the same code serves both.
+
 Shapes in the comments: B batch rows, D features, d latent dimensions, N any rows.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,35 +22,84 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU}
 
 
 class SparseRows(NamedTuple):
-    """A batch of CSR rows: the columns and values of the non-zeros, row after row."""
+    """A batch of CSR rows: the columns and values of the non-zeros, row after row.
+
+    With ``members`` (M,) each member has B rows of its own, the first member's first.
+    """
 
     columns: torch.Tensor  # (nnz,)
-    row_starts: torch.Tensor  # (B,)
+    row_starts: torch.Tensor  # (number of rows,)
     values: torch.Tensor  # (nnz,)
+    members: tuple = ()
 
     @property
-    def n_rows(self):
-        """B."""
-        return len(self.row_starts)
+    def shape(self):
+        """Of the rows: (*members, B)."""
+        return (*self.members, len(self.row_starts) // math.prod(self.members))
 
     def to_dense(self, n_features):
-        """The same rows as a dense (B, D) tensor."""
-        row_ends = torch.cat(
-            [self.row_starts[1:], self.row_starts.new_tensor([len(self.values)])]
-        )
-        row = torch.repeat_interleave(
-            torch.arange(self.n_rows, device=self.values.device),
-            row_ends - self.row_starts,
-        )
-        dense = self.values.new_zeros(self.n_rows, n_features)
-        return dense.index_put_((row, self.columns), self.values, accumulate=True)
+        """The same rows as a dense (..., B, D) tensor."""
+        row = self._repeat(torch.arange(len(self.row_starts)), self._row_sizes())
+        dense = self.values.new_zeros(len(self.row_starts), n_features)
+        dense.index_put_((row, self.columns), self.values, accumulate=True)
+        return dense.reshape(*self.shape, n_features)
+
+    def spread(self, n_members, n_features):
+        """The rows as those of one table with a block of columns a member.
+
+        Rows that all members share become rows of each.
+        """
+        columns, row_starts, values = self.columns, self.row_starts, self.values
+        if not self.members:
+            sizes = columns.new_full((n_members,), len(columns))
+            columns, values = columns.repeat(n_members), values.repeat(n_members)
+            shift = len(self.columns) * torch.arange(n_members, device=columns.device)
+            row_starts = (shift[:, None] + row_starts).flatten().to(row_starts.dtype)
+        else:
+            sizes = self._row_sizes().reshape(self.shape).sum(dim=1)
+        member = self._repeat(torch.arange(n_members), sizes)
+        columns = columns + n_features * member
+        return SparseRows(columns, row_starts, values, (n_members,))
+
+    def _row_sizes(self):
+        end = self.row_starts.new_tensor([len(self.values)])
+        return torch.diff(self.row_starts, append=end)
+
+    def _repeat(self, numbers, times):
+        return torch.repeat_interleave(numbers.to(times.device), times)
+
+
+def uniform(*shape, bound):
+    """A parameter drawn evenly from [-bound, bound]."""
+    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+class Linear(nn.Module):
+    """A linear layer, or one a member.
+
+    It starts as :class:`torch.nn.Linear` does. The weight is stored (in, out).
+
+    Shape
+    -----
+    (..., *members, N, in) -> (..., *members, N, out); (N, in) is what all members
+    share.
+    """
+
+    def __init__(self, in_features, out_features, *, members=()):
+        super().__init__()
+        bound = in_features**-0.5
+        self.weight = uniform(*members, in_features, out_features, bound=bound)
+        self.bias = uniform(*members, out_features, bound=bound)
+
+    def forward(self, x):
+        return x @ self.weight + self.bias[..., None, :]
 
 
 class InputLinear(nn.Module):
     """A linear layer that takes dense rows or :class:`SparseRows`.
 
     Dense and sparse rows of the same numbers give the same output. The weight is
-    stored (D, out), so that sparse rows gather whole rows of it.
+    stored (*members, D, out), so that sparse rows gather whole rows of it.
 
     Parameters
     ----------
@@ -54,34 +108,38 @@ class InputLinear(nn.Module):
         Subtracted from sparse rows, after the product: the centre that dense rows
         have already lost and sparse rows could only lose by turning dense.
     bias : bool
+    members : tuple of int
 
     Shape
     -----
-    (B, D) -> (B, out)
+    (B, D) or (*members, B, D) -> (*members, B, out)
     """
 
-    def __init__(self, n_features, out_features, *, offset=None, bias=True):
+    def __init__(self, n_features, out_features, *, offset=None, bias=True, members=()):
         super().__init__()
         bound = n_features**-0.5
-        weight = torch.empty(n_features, out_features).uniform_(-bound, bound)
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+        self.weight = uniform(*members, n_features, out_features, bound=bound)
+        self.bias = None
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(*members, out_features))
         self.register_buffer("offset", offset, persistent=offset is not None)
 
     def forward(self, x):
-        if not isinstance(x, SparseRows):
-            out = x @ self.weight
-        else:
-            out = F.embedding_bag(
-                x.columns,
-                self.weight,
-                x.row_starts,
-                mode="sum",
-                per_sample_weights=x.values,
-            )
-            if self.offset is not None:
-                out = out - self.offset @ self.weight
-        return out if self.bias is None else out + self.bias
+        out = self._sparse(x) if isinstance(x, SparseRows) else x @ self.weight
+        return out if self.bias is None else out + self.bias[..., None, :]
+
+    def _sparse(self, x):
+        *members, n_features, out_features = self.weight.shape
+        if members:
+            x = x.spread(*members, n_features)
+        out = F.embedding_bag(
+            x.columns,
+            self.weight.flatten(0, -2),
+            x.row_starts,
+            mode="sum",
+            per_sample_weights=x.values,
+        ).reshape(*x.shape, out_features)
+        return out if self.offset is None else out - self.offset[None] @ self.weight
 
 
 class Dropout(nn.Module):
@@ -113,22 +171,29 @@ class GaussianHead(nn.Module):
 
     Shape
     -----
-    (N, in) -> (N, d), (N, d)
+    (*members, N, in) -> (*members, N, d), (*members, N, d)
     """
 
-    def __init__(self, in_features, latent_dim):
+    def __init__(self, in_features, latent_dim, *, members=()):
         super().__init__()
-        self.linear = nn.Linear(in_features, 2 * latent_dim)
+        self.latent_dim = latent_dim
+        self.linear = Linear(in_features, 2 * latent_dim, members=members)
 
     def forward(self, hidden):
         mean, raw = self.linear(hidden).chunk(2, dim=-1)
         return mean, MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
 
 
-def hidden_layers(in_features, sizes, activation, dropout):
+def side_by_side(x):
+    """What each member makes of a row, in one row: (M, N, k) -> (N, M * k)."""
+    return x.transpose(0, 1).flatten(1) if x.ndim == 3 else x
+
+
+def hidden_layers(in_features, sizes, activation, dropout, *, members=()):
     """Linear, activation and dropout for each size; (N, in) -> (N, sizes[-1])."""
     layers = []
     for size in sizes:
-        layers += [nn.Linear(in_features, size), activation(), Dropout(dropout)]
+        linear = Linear(in_features, size, members=members)
+        layers += [linear, activation(), Dropout(dropout)]
         in_features = size
     return nn.Sequential(*layers)

@@ -4,7 +4,8 @@ Pure torch. Every function returns one value a row, to be minimised; none can
 overflow: densities stay in logarithms and probabilities in logits.
 
 Shapes: B batch rows, L labels, d latent dimensions, A labels that occur in the
-batch; a leading ``...`` is any number of latent samples.
+batch; a leading ``...`` is any number of latent samples. With M members of an ensemble
+M stands before each B, A and L of rows and labels, and so in the result: (M, B).
 """
 
 import math
@@ -31,12 +32,12 @@ def component_log_densities(z, mean, log_variance):
     z (..., B, d), mean and log_variance (A, d) -> (..., B, A).
     """
     # Near the origin the expansion loses the fewest digits.
-    centre = mean.detach().mean(dim=0)
+    centre = mean.detach().mean(dim=-2, keepdim=True)
     z, mean = z - centre, mean - centre
     precision = torch.exp(-log_variance)
     constant = (mean**2 * precision + log_variance + LOG_2PI).sum(dim=-1)  # (A,)
-    quadratic = z**2 @ precision.T - 2 * z @ (mean * precision).T
-    return -0.5 * (quadratic + constant)
+    quadratic = z**2 @ precision.mT - 2 * z @ (mean * precision).mT
+    return -0.5 * (quadratic + constant[..., None, :])
 
 
 def mixture_log_density(z, mixture):
@@ -49,14 +50,14 @@ def mixture_log_density(z, mixture):
     z (..., B, d), a :class:`~skcgmvae._network.GaussianMixture` -> (..., B).
     """
     empty = -0.5 * (z**2 + LOG_2PI).sum(dim=-1)
-    if len(mixture.mean) == 0:
+    if mixture.mean.shape[-2] == 0:
         return empty
     n_positive = mixture.membership.sum(dim=-1)  # (B,)
     is_empty = n_positive == 0
     # A row of -inf only has no finite gradient, so a row without labels keeps all
     # its components here and is replaced below.
     masked = component_log_densities(z, mixture.mean, mixture.log_variance).masked_fill(
-        ~(mixture.membership | is_empty[:, None]), -torch.inf
+        ~(mixture.membership | is_empty[..., None]), -torch.inf
     )
     mixed = torch.logsumexp(masked, dim=-1) - n_positive.clamp_min(1).log()
     return torch.where(is_empty, empty, mixed)
@@ -116,7 +117,7 @@ def cosine_similarity(product, embedding, label_embedding):
     eps = torch.finfo(product.dtype).eps
     rows = embedding.norm(dim=-1, keepdim=True).clamp_min(eps)  # (..., B, 1)
     labels = label_embedding.norm(dim=-1).clamp_min(eps)  # (L,)
-    return product / rows / labels
+    return product / rows / labels[..., None, :]
 
 
 class CGMVAELoss(nn.Module):

@@ -7,7 +7,8 @@ Gomes (ICML 2022).
 
 Shapes in the comments: B batch rows, D features, L labels, E embedding
 dimensions, d latent dimensions, S latent samples a row, A labels that occur in
-the batch.
+the batch. Those are of one network; with M members, M stands before the B, L or A of
+each, as :mod:`skcgmvae._layers` says: (M, B, d), (S, M, B, E), (M, L, E).
 """
 
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from skcgmvae._layers import (
     Dropout,
     GaussianHead,
     InputLinear,
+    Linear,
     SparseRows,
     hidden_layers,
 )
@@ -53,17 +55,20 @@ class CGMVAEOutput(NamedTuple):
     label_embedding: torch.Tensor  # (L, E), w_l
     logits: torch.Tensor  # (S or S + 1, B, L), w_x . w_l
     linear_logits: torch.Tensor | None  # (B, L), of the linear path
-    linear_penalty: torch.Tensor | None  # (), its ridge penalty
+    linear_penalty: torch.Tensor | None  # (1,), its ridge penalty
     reconstruction: torch.Tensor | None  # (S, B, D)
     target: torch.Tensor | None  # (B, D), what is reconstructed
 
     @property
     def heads(self):
         """The logits of the first sample and of the linear path; (B, K, L)."""
-        heads = [self.logits[0]]
-        if self.linear_logits is not None:
-            heads.append(self.linear_logits)
-        return torch.stack(heads, dim=1)
+        return stack_heads(self.logits[0], self.linear_logits)
+
+
+def stack_heads(logits, linear_logits):
+    """The heads of a prediction, one or two; (..., B, L) each -> (..., B, K, L)."""
+    heads = [logits] if linear_logits is None else [logits, linear_logits]
+    return torch.stack(heads, dim=-2)
 
 
 class FeatureEncoder(nn.Module):
@@ -74,16 +79,18 @@ class FeatureEncoder(nn.Module):
     (B, D) -> (B, d), (B, d)
     """
 
-    def __init__(self, n_features, latent_dim, sizes, activation, dropout, offset):
+    def __init__(
+        self, n_features, latent_dim, sizes, activation, dropout, offset, members=()
+    ):
         super().__init__()
         first, *rest = sizes
-        self.input = InputLinear(n_features, first, offset=offset)
+        self.input = InputLinear(n_features, first, offset=offset, members=members)
         self.hidden = nn.Sequential(
             activation(),
             Dropout(dropout),
-            *hidden_layers(first, rest, activation, dropout),
+            *hidden_layers(first, rest, activation, dropout, members=members),
         )
-        self.head = GaussianHead(sizes[-1], latent_dim)
+        self.head = GaussianHead(sizes[-1], latent_dim, members=members)
 
     def forward(self, x):
         return self.head(self.hidden(self.input(x)))
@@ -99,10 +106,12 @@ class LabelEncoder(nn.Module):
     (A, E) -> (A, d), (A, d)
     """
 
-    def __init__(self, embedding_dim, latent_dim, sizes, activation):
+    def __init__(self, embedding_dim, latent_dim, sizes, activation, members=()):
         super().__init__()
-        self.hidden = hidden_layers(embedding_dim, sizes, activation, 0.0)
-        self.head = GaussianHead(sizes[-1], latent_dim)
+        self.hidden = hidden_layers(
+            embedding_dim, sizes, activation, 0.0, members=members
+        )
+        self.head = GaussianHead(sizes[-1], latent_dim, members=members)
 
     def forward(self, label_embedding):
         return self.head(self.hidden(label_embedding))
@@ -119,18 +128,28 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, n_features, latent_dim, sizes, activation, dropout, offset, skip
+        self,
+        n_features,
+        latent_dim,
+        sizes,
+        activation,
+        dropout,
+        offset,
+        skip,
+        members=(),
     ):
         super().__init__()
         first, *rest = sizes
-        self.input = nn.Linear(latent_dim, first)
-        self.skip = (
-            InputLinear(n_features, first, offset=offset, bias=False) if skip else None
-        )
+        self.input = Linear(latent_dim, first, members=members)
+        self.skip = None
+        if skip:
+            self.skip = InputLinear(
+                n_features, first, offset=offset, bias=False, members=members
+            )
         self.hidden = nn.Sequential(
             activation(),
             Dropout(dropout),
-            *hidden_layers(first, rest, activation, dropout),
+            *hidden_layers(first, rest, activation, dropout, members=members),
         )
 
     def forward(self, z, x):
@@ -141,12 +160,15 @@ class Decoder(nn.Module):
 
 
 class CGMVAE(nn.Module):
-    """The whole network of figure 1.
+    """The whole network of figure 1, or an ensemble of such networks.
 
     ``module(x)`` gives the label logits of section 2.2.4, from the posterior mean, and
     beside them those of the linear path, if there is one: K is 1 or 2.
     :meth:`training_output` gives what the objective (Eq. 7) needs. The parameters
     are those of :class:`skcgmvae.CGMVAEClassifier`, and besides:
+
+    ``members`` is () or (n_members,). Members share nothing, neither weights nor, in
+    training, rows.
 
     Parameters
     ----------
@@ -159,7 +181,7 @@ class CGMVAE(nn.Module):
 
     Shape
     -----
-    (B, D) -> (B, K, L)
+    (B, D) or (*members, B, D) -> (*members, B, K, L)
     """
 
     def __init__(
@@ -186,9 +208,11 @@ class CGMVAE(nn.Module):
         linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
+        n_members=1,
     ):
         super().__init__()
         act = ACTIVATIONS[activation]
+        self.members = members = () if n_members == 1 else (n_members,)
         self.normalize = normalize
         self.label_branch = label_branch
         self.n_samples = n_samples
@@ -196,16 +220,18 @@ class CGMVAE(nn.Module):
 
         # Norms near 1, whatever E, so that logits start small.
         self.label_embedding = nn.Parameter(
-            torch.randn(n_labels, embedding_dim) * embedding_dim**-0.5
+            torch.randn(*members, n_labels, embedding_dim) * embedding_dim**-0.5
         )
         self.feature_encoder = FeatureEncoder(
-            n_features, latent_dim, encoder_layer_sizes, act, dropout, offset
+            n_features, latent_dim, encoder_layer_sizes, act, dropout, offset, members
         )
         # Without a mixture prior or a label branch nothing would train these weights.
         needs_gaussians = prior == "mixture" or label_branch
         self.uses_mixture = prior == "mixture"
         self.label_encoder = (
-            LabelEncoder(embedding_dim, latent_dim, label_encoder_layer_sizes, act)
+            LabelEncoder(
+                embedding_dim, latent_dim, label_encoder_layer_sizes, act, members
+            )
             if needs_gaussians
             else None
         )
@@ -217,16 +243,20 @@ class CGMVAE(nn.Module):
             dropout,
             offset,
             skip_connection,
+            members,
         )
-        self.to_embedding = nn.Linear(decoder_layer_sizes[-1], embedding_dim)
-        self.to_features = (
-            nn.Linear(decoder_layer_sizes[-1], n_features) if reconstruction else None
-        )
+        width = decoder_layer_sizes[-1]
+        self.to_embedding = Linear(width, embedding_dim, members=members)
+        self.to_features = None
+        if reconstruction:
+            self.to_features = Linear(width, n_features, members=members)
         self.input_dropout = Dropout(input_dropout)
         self.linear_path = None
         if linear_path:
             self.penalty = linear_penalty * LINEAR_SPEED**2 / (2 * n_rows)
-            self.linear_path = InputLinear(n_features, n_labels, offset=offset)
+            self.linear_path = InputLinear(
+                n_features, n_labels, offset=offset, members=members
+            )
             nn.init.zeros_(self.linear_path.weight)
             if label_log_odds is not None:
                 self.linear_path.bias.data.copy_(label_log_odds / LINEAR_SPEED)
@@ -241,10 +271,13 @@ class CGMVAE(nn.Module):
 
     def forward(self, x):
         """Logits: w_x . w_l, and those of the linear path; (B, D) -> (B, K, L)."""
-        heads = [self.embed(x) @ self.label_embedding.T]
+        return stack_heads(
+            self.embed(x) @ self.label_embedding.mT, self._linear_logits(x)
+        )
+
+    def _linear_logits(self, x):
         if self.linear_path is not None:
-            heads.append(LINEAR_SPEED * self.linear_path(x))
-        return torch.stack(heads, dim=1)
+            return LINEAR_SPEED * self.linear_path(x)
 
     def label_gaussians(self, label_embedding=None):
         """The mean and log-variance of each label's Gaussian; (A, d), (A, d)."""
@@ -267,12 +300,12 @@ class CGMVAE(nn.Module):
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
         hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
-        logits = embedding @ self.label_embedding.T  # the one (B, L) product
+        logits = embedding @ self.label_embedding.mT  # the one (B, L) product
 
-        linear_logits = linear_penalty = None
+        linear_penalty = None
         if self.linear_path is not None:
-            linear_logits = LINEAR_SPEED * self.linear_path(x)
-            linear_penalty = self.penalty * self.linear_path.weight.square().sum()
+            squares = self.linear_path.weight.square().sum(dim=(-2, -1))
+            linear_penalty = self.penalty * squares[..., None]
         reconstruction = target = None
         if self.to_features is not None:
             reconstruction = self.to_features(hidden[: self.n_samples])
@@ -285,7 +318,7 @@ class CGMVAE(nn.Module):
             embedding=embedding,
             label_embedding=self.label_embedding,
             logits=logits,
-            linear_logits=linear_logits,
+            linear_logits=self._linear_logits(x),
             linear_penalty=linear_penalty,
             reconstruction=reconstruction,
             target=target,
@@ -304,14 +337,16 @@ class CGMVAE(nn.Module):
 
     def _batch_gaussians(self, y):
         """Eq. 1 mixes positive labels only, so only those are encoded."""
-        occurring = y.any(dim=0).nonzero().squeeze(1)  # (A,)
-        mean, log_variance = self.label_gaussians(self.label_embedding[occurring])
-        return GaussianMixture(mean, log_variance, y[:, occurring] > 0)
+        occurring = y.flatten(0, -2).any(dim=0).nonzero().squeeze(1)  # (A,)
+        mean, log_variance = self.label_gaussians(
+            self.label_embedding.index_select(-2, occurring)
+        )
+        return GaussianMixture(mean, log_variance, y[..., occurring] > 0)
 
     def _label_means(self, gaussians):
         """The mean of each row's label means; 0, the mean of N(0, I), for no labels."""
         membership = gaussians.membership.to(gaussians.mean.dtype)
-        n_positive = membership.sum(dim=1, keepdim=True).clamp_min(1)
+        n_positive = membership.sum(dim=-1, keepdim=True).clamp_min(1)
         return membership @ gaussians.mean / n_positive  # (B, d)
 
     def _dense(self, x):

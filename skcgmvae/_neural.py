@@ -7,6 +7,7 @@ and probabilities labels.
 """
 
 import inspect
+import math
 import threading
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -30,7 +31,7 @@ from skcgmvae._callbacks import (
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
-from skcgmvae.model_selection import label_balanced_split
+from skcgmvae.model_selection import LabelBalancedShuffleSplit
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -69,6 +70,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "min_steps_per_epoch": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -109,21 +111,16 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         given = X, Y, sample_weight
         X, Y, sample_weight = self._validate_fit(X, Y, sample_weight, reset=not go_on)
         self._random_state = check_random_state(self.random_state)
-        train, valid = np.arange(X.shape[0]), None
-        if self.early_stopping:
-            train, valid = label_balanced_split(
-                Y, test_size=self.validation_fraction, random_state=self._random_state
-            )
+        members = self.net_.module_.members if go_on else self._members()
+        train, valid = self._hold_out(Y, members)
         with self._seeded():
             net = self._resume() if go_on else self._make_net(X, Y, train)
             net.max_epochs = self.max_iter
-            rows = self._rows(net, X, Y, sample_weight, train)
+            rows = self._rows(net, X, Y, sample_weight)
             if valid is not None:
-                net.train_split = predefined_split(
-                    self._rows(net, X, Y, sample_weight, valid)
-                )
+                net.train_split = predefined_split(rows.only(valid))
             with dict(net.callbacks_)["scikit_learn"].attached(self, *given):
-                net.partial_fit(rows)
+                net.partial_fit(rows.only(train))
         self._finish(net)
         return self
 
@@ -154,12 +151,33 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         if first:
             self._random_state = check_random_state(self.random_state)
         with self._seeded():
-            everything = np.arange(X.shape[0])
-            net = self._make_net(X, Y, everything) if first else self._resume()
+            members = self._members() if first else self.net_.module_.members
+            train = _rows_of_each(members, X.shape[0])
+            net = self._make_net(X, Y, train) if first else self._resume()
             net.max_epochs, net.iterator_train__min_steps = 1, 1
-            net.partial_fit(self._rows(net, X, Y, sample_weight, everything))
+            net.partial_fit(self._rows(net, X, Y, sample_weight).only(train))
         self._finish(net)
         return self
+
+    def _members(self):
+        """The shape of the ensemble: () for one network."""
+        return () if self.n_members == 1 else (self.n_members,)
+
+    def _hold_out(self, Y, members):
+        """The rows each member trains on, and those it is validated on or None.
+
+        Members are held different rows from where there are enough, so that between
+        them they learn from all. Rows (*members, N).
+        """
+        if not self.early_stopping:
+            return _rows_of_each(members, Y.shape[0]), None
+        splitter = LabelBalancedShuffleSplit(
+            math.prod(members),
+            test_size=self.validation_fraction,
+            random_state=self._random_state,
+        )
+        parts = zip(*splitter.split(None, Y), strict=True)
+        return tuple(_even(part).reshape(*members, -1) for part in parts)
 
     def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None, min_rows=2):
         """The one door: X checked, Y as a 0/1 matrix, weights of mean 1 or None."""
@@ -198,15 +216,19 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         """For a subclass: refuse parameters that contradict each other or ``X``."""
 
     def _make_net(self, X, Y, train):
-        """The scaler, fitted, and the net, initialised, for the rows ``train``."""
+        """The scaler, fitted, and the net, initialised, for the rows ``train``.
+
+        ``train`` is (*members, N).
+        """
         self._scaler = FeatureScaler() if self.scale_features else NoScaler()
-        self._scaler.fit(X, train)
+        seen = np.unique(train)
+        self._scaler.fit(X, seen)
         offset = self._scaler.offset_
-        n_positive = np.asarray(Y[train].sum(axis=0), dtype=float).ravel()
-        log_odds = np.log((n_positive + 0.5) / (len(train) - n_positive + 0.5))
+        n_positive = np.asarray(Y[seen].sum(axis=0), dtype=float).ravel()
+        log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
-            n_rows=len(train),
+            n_rows=train.shape[-1],
             n_features=X.shape[1],
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
@@ -270,14 +292,9 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
                     torch.cuda.manual_seed(seed)
             yield
 
-    def _rows(self, net, X, Y, sample_weight, index):
-        """The scaled rows ``index``, where the net trains."""
-        return Rows(
-            self._scaler.transform(X, index),
-            Y[index],
-            None if sample_weight is None else sample_weight[index],
-            device=net.device,
-        )
+    def _rows(self, net, X, Y, sample_weight):
+        """The scaled rows, where the net trains."""
+        return Rows(self._scaler.transform(X), Y, sample_weight, device=net.device)
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
@@ -295,16 +312,14 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
 
     def _logits(self, X):
         """Calibrated label logits (n_samples, n_labels), float64."""
-        heads = self._apply(X, "forward").astype(np.float64)
-        if self.logit_scale_ is None:
-            return heads.mean(axis=1)
-        return np.einsum("k,nkl->nl", self.logit_scale_, heads)
+        X = self._scaled(X)
+        return self.net_.logits(X, self.logit_scale_)
 
-    def _apply(self, X, method):
-        """A method of the network on validated, scaled rows; float32."""
+    def _scaled(self, X):
+        """Validated rows, as the network takes them."""
         check_is_fitted(self, "net_")
         X = self._validate_features(X, reset=False)
-        return self.net_.apply(self._scaler.transform(X), method)
+        return self._scaler.transform(X)
 
     def decision_function(self, X):
         """The logit of each label.
@@ -365,3 +380,14 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
+
+
+def _rows_of_each(members, n_rows):
+    """All rows, for every member; (*members, n_rows)."""
+    return np.broadcast_to(np.arange(n_rows), (*members, n_rows)).copy()
+
+
+def _even(parts):
+    """Lists of row numbers as one array, cut to the length of the shortest."""
+    shortest = min(map(len, parts))
+    return np.stack([part[:shortest] for part in parts])

@@ -3,8 +3,9 @@
 The seam to a model is two torch modules. The module has ``training_output(x, y)``
 and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads, as does
 ``heads`` of that output. The criterion takes the output and ``y`` and returns a dict of
-loss terms, one value a row, with their sum under ``"loss"``. Nothing here knows which
-model it is.
+loss terms, one value a row, with their sum under ``"loss"``. A module may be an
+ensemble: its ``members`` is (), or (M,), which then leads the shapes of all of these.
+Nothing here knows which model it is.
 """
 
 import warnings
@@ -17,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch.func import functional_call
+from torch.nn.functional import logsigmoid
 
 from skcgmvae._batches import Batches, Chunks, Rows
 
@@ -108,7 +110,7 @@ class MultiLabelNet(NeuralNet):
             return {"loss": None, "y_pred": self.infer(x)}
 
     def infer(self, x, **fit_params):
-        """Logits (B, K, L) of a batch; by the average weights while training."""
+        """Logits (..., B, K, L) of a batch; by the average weights while training."""
         if self.average_weights_ is not None and not self.module_.training:
             return functional_call(self.module_, self.average_weights_, (x["x"],))
         return self.module_(x["x"])
@@ -131,10 +133,9 @@ class MultiLabelNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            steps.append(
-                (batch, step) if not training else (len(batch[1]), step["terms"])
-            )
-            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
+            n_rows = batch[1].shape[-2]
+            steps.append((batch, step) if not training else (n_rows, step["terms"]))
+            self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         losses = self._training_losses(steps) if training else self._log_loss(steps)
         for name, loss in losses.items():
@@ -153,12 +154,12 @@ class MultiLabelNet(NeuralNet):
 
     def _log_loss(self, steps):
         """The log-loss of the validation rows at the best scale of the logits."""
-        logits = torch.cat([step["y_pred"] for _, step in steps]).cpu().numpy()
-        y = torch.cat([batch[1] for batch, _ in steps]).cpu().numpy()
+        # Each member has rows of its own: here they are one lot.
+        logits = _rows([step["y_pred"].flatten(0, -3) for _, step in steps])
+        y = _rows([batch[1].flatten(0, -2) for batch, _ in steps])
         weight = None
         if "sample_weight" in steps[0][0][0]:
-            weight = torch.cat([batch[0]["sample_weight"] for batch, _ in steps])
-            weight = weight.cpu().numpy()
+            weight = _rows([x["sample_weight"].flatten() for (x, _), _ in steps])
         loss, scale = best_logit_scale(logits, y, weight)
         return {"loss": loss, "logit_scale": scale}
 
@@ -184,7 +185,7 @@ class MultiLabelNet(NeuralNet):
 
     def predicts_finite(self, dataset):
         """Whether the weights still give numbers for the first rows of a dataset."""
-        x, _ = dataset.take(torch.arange(min(len(dataset), self.batch_size)))
+        x, _ = dataset.take(dataset.index[..., : self.batch_size])
         self._set_training(False)
         with torch.no_grad():
             return bool(torch.isfinite(self.infer(x)).all())
@@ -202,8 +203,11 @@ class MultiLabelNet(NeuralNet):
         self._n_averaged += 1
         decay = min(self.ema_decay, self._n_averaged / (self._n_averaged + 2))
         with torch.no_grad():
-            for name, parameter in self.module_.named_parameters():
-                self.average_weights_[name].lerp_(parameter, 1 - decay)
+            torch._foreach_lerp_(
+                list(self.average_weights_.values()),
+                list(self.module_.parameters()),
+                1 - decay,
+            )
 
     # -- prediction --------------------------------------------------------------
 
@@ -211,26 +215,50 @@ class MultiLabelNet(NeuralNet):
         """The labels of probability 1/2 or more, for skorch's scoring callbacks."""
         return (self.predict_proba(X) >= 0.5).astype(int)
 
-    def apply(self, X, method="forward"):
-        """A method of the module on all rows of ``X``, as a float32 array.
+    def apply(self, X, function):
+        """A function of the features of a chunk, on all rows of ``X``.
 
         Parameters
         ----------
         X : ndarray or CSR matrix of shape (n_samples, n_features), float32
-        method : str
-            Name of the module's method: ``"forward"`` for the logits.
+        function : callable
+            Takes the features of a chunk, returns a tensor of as many rows.
 
         Returns
         -------
         ndarray of shape (n_samples, ...)
         """
         self._set_training(False)
-        function = getattr(self.module_, method)
         with torch.inference_mode():
             parts = [
                 function(x["x"]).cpu() for x, _ in Chunks(Rows(X, device=self.device))
             ]
         return torch.cat(parts)[: X.shape[0]].numpy()
+
+    def logits(self, X, scale=None):
+        """The logit of each label's probability, on all rows of ``X``.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features), float32
+        scale : list of K floats, optional
+            The weight of each head's logits; their plain average without.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_labels), float64
+            The members of an ensemble are averaged by their probabilities.
+        """
+
+        def function(x):
+            heads = self.module_(x).double()  # (*members, B, K, L)
+            if scale is None:
+                logits = heads.mean(dim=-2)
+            else:
+                logits = heads.new_tensor(scale) @ heads
+            return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
+
+        return self.apply(X, function)
 
 
 def best_logit_scale(logits, y, weight=None):
@@ -278,9 +306,24 @@ def best_logit_scale(logits, y, weight=None):
     return float(log_loss(best)[0]), best.tolist()
 
 
+def logit_of_mean_probability(logits):
+    """What the members of an ensemble say together; (M, ...) -> (...).
+
+    Probabilities are averaged, their logit is taken without making them: far from 0
+    they would be 0 or 1.
+    """
+    total = logsigmoid(logits).logsumexp(dim=0)
+    return total - logsigmoid(-logits).logsumexp(dim=0)
+
+
 def _mean_probabilities(logits):
     """Of the plain average of the heads: for skorch's callbacks, during training."""
-    return torch.sigmoid(logits.mean(dim=1))
+    probabilities = torch.sigmoid(logits.mean(dim=-2))
+    return probabilities.mean(dim=0) if probabilities.ndim > 2 else probabilities
+
+
+def _rows(parts):
+    return torch.cat(parts).cpu().numpy()
 
 
 def resolve_device(device):

@@ -120,7 +120,7 @@ NOTHING = SparseRows(
 
 
 def test_to_dense_adds_duplicates_and_keeps_empty_rows():
-    assert RAGGED.n_rows == 4
+    assert RAGGED.shape == (4,)
     assert_close(RAGGED.to_dense(D), RAGGED_DENSE)
     assert_close(NOTHING.to_dense(D), torch.zeros(3, D, dtype=torch.float64))
 
@@ -409,15 +409,15 @@ def shapes(module):
 @pytest.mark.parametrize(
     ("option", "value", "layer", "size"),
     [
-        ("latent_dim", 4, "decoder.input.weight", (12, 4)),
-        ("latent_dim", 4, "feature_encoder.head.linear.weight", (8, 10)),
-        ("latent_dim", 4, "label_encoder.head.linear.weight", (8, 11)),
+        ("latent_dim", 4, "decoder.input.weight", (4, 12)),
+        ("latent_dim", 4, "feature_encoder.head.linear.weight", (10, 8)),
+        ("latent_dim", 4, "label_encoder.head.linear.weight", (11, 8)),
         ("embedding_dim", 17, "label_embedding", (L, 17)),
-        ("embedding_dim", 17, "to_embedding.weight", (17, 13)),
-        ("embedding_dim", 17, "label_encoder.hidden.0.weight", (11, 17)),
+        ("embedding_dim", 17, "to_embedding.weight", (13, 17)),
+        ("embedding_dim", 17, "label_encoder.hidden.0.weight", (17, 11)),
         ("encoder_layer_sizes", (6,), "feature_encoder.head.linear.weight", (6, 6)),
-        ("label_encoder_layer_sizes", (6, 4), "label_encoder.hidden.3.weight", (4, 6)),
-        ("decoder_layer_sizes", (6,), "to_embedding.weight", (8, 6)),
+        ("label_encoder_layer_sizes", (6, 4), "label_encoder.hidden.3.weight", (6, 4)),
+        ("decoder_layer_sizes", (6,), "to_embedding.weight", (6, 8)),
     ],
 )
 def test_sizes(option, value, layer, size):

@@ -280,14 +280,13 @@ def test_average_is_what_is_validated():
         max_iter=1, ema_decay=0.9, lr=0.05, callbacks=[HoldOut()], min_steps_per_epoch=9
     )
     rows = held_out["rows"]
+    x, y = rows.take(rows.index)
     with torch.no_grad():
-        logits = clf.net_.module_.eval()(rows.X).double().numpy()
-    y = rows.y.numpy().astype(float)
+        logits = clf.net_.module_.eval()(x["x"]).double().numpy()
+    y = y.numpy().astype(float)
     expected = best_by_scipy(logits, y).x
     np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
-    scaled = clf._scaler.transform(X)
-    index = [int((scaled == row).all(axis=1).argmax()) for row in rows.X.numpy()]
-    p = clf.predict_proba(X[index])
+    p = clf.predict_proba(X[rows.index])
     losses = [log_loss(y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
     assert clf.history_[-1, "valid_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
 
