@@ -1,15 +1,16 @@
 """The protocol and the records of the accuracy benchmark."""
 
-import json
-import sys
-
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.datasets import make_multilabel_classification
+from sklearn.metrics import log_loss
 
 from benchmarks.accuracy import __main__ as accuracy
+from benchmarks.accuracy.models import COMPARED, MODELS
 from benchmarks.accuracy.protocol import THRESHOLDS, evaluate, split
 from benchmarks.records import read
+from skcgmvae.datasets import load_npz
 
 
 def test_split_is_the_permutation_of_the_seed():
@@ -34,25 +35,78 @@ def test_metrics_and_the_choice_of_the_threshold_by_hand():
     assert chosen["macro-F1"] == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_a_run_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
-    data = make_multilabel_classification(60, 5, n_classes=3, random_state=0)
-    monkeypatch.setattr(accuracy, "load_npz", lambda *_, **__: data)
-    records = tmp_path / "records.jsonl"
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one small data set, and room for records."""
+    X, Y = make_multilabel_classification(60, 5, n_classes=3, random_state=0)
+    arrays = {"X": X.astype(np.float32), "Y": Y.astype(np.uint8)}
+    names = {"feature_names": list("abcde"), "label_names": list("xyz")}
+    np.savez(tmp_path / "toy.npz", **arrays, **names)
+    return tmp_path
 
-    def run(*arguments):
-        monkeypatch.setattr(
-            sys, "argv", ["accuracy", "--records", str(records), *arguments]
-        )
-        accuracy.main()
 
-    command = ["run", "--datasets", "toy", "--models", "logistic", "--splits"]
-    run(*command, "1")
-    first = records.read_text()
-    run(*command, "2")
-    assert records.read_text().startswith(first)
-    assert [json.loads(line)["split"] for line in records.open()] == [0, 1]
-    capsys.readouterr()
-    run("report")
-    printed = capsys.readouterr().out
-    mean = np.mean([r["scores"]["half"]["HA"] for r in read(records)])
-    assert f"{mean:.3f}" in printed and "no fair estimate" in printed
+def command(folder, *arguments):
+    accuracy.main(["--records", str(folder / "records.jsonl"), *arguments])
+    return read(folder / "records.jsonl")
+
+
+def run(folder, *models, splits="1", **options):
+    options = [text for item in options.items() for text in item]
+    names = ["run", "--datasets", "toy", "--models", *models, "--splits", splits]
+    return command(folder, *names, "--folder", str(folder), *options)
+
+
+def test_a_run_goes_on_where_it_stopped(folder):
+    (first,) = run(folder, "logistic")
+    records = run(folder, "logistic", splits="2")
+    assert records[0] == first
+    assert [record["split"] for record in records] == [0, 1]
+    assert run(folder, "logistic", splits="2") == records
+
+
+def test_a_record_holds_what_its_task_gives(folder):
+    (record,) = run(folder, "logistic", **{"--fraction": "0.5"})
+    assert record["fraction"] == 0.5 and record["peak_mib"] > 50
+    X, Y = load_npz("toy", folder=folder, return_X_y=True)
+    train, _, test = split(60, 0, fraction=0.5)
+    assert len(train) == 24
+    P = MODELS["logistic"](X, 0).fit(X[train], Y[train]).predict_proba(X[test])
+    assert record["scores"]["half"]["p@1"] == pytest.approx(
+        Y[test][range(len(test)), P.argmax(axis=1)].mean()
+    )
+    losses = [log_loss(Y[test][:, i], P[:, i], labels=[0, 1]) for i in range(3)]
+    assert record["ranking"]["log-loss"] == pytest.approx(np.mean(losses))
+
+
+def test_what_fails_is_recorded_in_words_and_not_tried_on_other_splits(folder):
+    records = run(folder, "kNN", splits="3", **{"--max-seconds": "0"})
+    assert [(r["split"], r["failure"]) for r in records] == [(0, "not ended after 0 s")]
+    assert run(folder, "kNN", splits="3") == records
+    records = run(folder, "MLP", **{"--max-gib": "0.001"})
+    assert "failure" in records[-1]
+
+
+def test_the_latent_space_is_judged(folder):
+    (record,) = run(folder, "C-GMVAE, published code")
+    assert 0 <= record["active_dimensions"] <= record["latent_dimensions"]
+    assert 0 < record["probe_micro_F1"] <= 1
+    assert 1 <= record["best_epoch"] <= record["epochs"]
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_model_gives_probabilities(name):
+    if "LightGBM" in name:
+        pytest.importorskip("lightgbm")
+    X, Y = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
+    for form in (np.asarray, csr_matrix):
+        model = MODELS[name](form(X), 0)
+        if name.startswith("C-GMVAE"):
+            model.set_params(max_iter=1, min_steps_per_epoch=1)
+        P = model.fit(form(X), Y).predict_proba(form(X))
+        assert P.shape == Y.shape and np.isfinite(P).all()
+
+
+def test_unknown_names_are_refused(folder, capsys):
+    with pytest.raises(SystemExit):
+        run(folder, "no such model")
+    assert "no such model" in capsys.readouterr().err

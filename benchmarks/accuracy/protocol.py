@@ -1,17 +1,34 @@
 """Splits, thresholds and metrics: how a figure comes about."""
 
 import numpy as np
-from sklearn.metrics import f1_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    label_ranking_average_precision_score,
+)
 
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 METRICS = ("HA", "example-F1", "micro-F1", "macro-F1", "p@1")
 
+# How a threshold is come by, and what a table calls it.
+PROTOCOLS = {
+    "validation": "threshold chosen on validation rows",
+    "half": "threshold 0.5",
+    "test": "threshold best on the test rows themselves, no fair estimate",
+}
 
-def split(n_samples, seed):
-    """80 % training, 10 % validation and 10 % test rows of a random permutation."""
+# log(0) is infinite; a model that is sure and wrong is charged this much instead.
+SMALLEST_PROBABILITY = 1e-7
+
+
+def split(n_samples, seed, fraction=1.0):
+    """80 % training, 10 % validation and 10 % test rows of a random permutation.
+
+    With a ``fraction``, only so much of the training rows, the first of them.
+    """
     order = np.random.RandomState(seed).permutation(n_samples)
     a, b = int(0.8 * n_samples), int(0.9 * n_samples)
-    return order[:a], order[a:b], order[b:]
+    return order[: max(1, round(fraction * a))], order[a:b], order[b:]
 
 
 def thresholded_scores(Y, probabilities):
@@ -52,3 +69,19 @@ def evaluate(Y_valid, P_valid, Y_test, P_test):
         values = [*on_test[best, range(4)].tolist(), precision_at_1(Y_test, P_test)]
         scores[protocol] = dict(zip(METRICS, values, strict=True))
     return scores
+
+
+def evaluate_probabilities(Y, probabilities):
+    """What no threshold is needed for: log-loss, macro average precision, LRAP.
+
+    Average precision is of the labels that the test rows have at all.
+    """
+    Y = np.asarray(Y, dtype=float)
+    P = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    log_loss = -(Y * np.log(P) + (1 - Y) * np.log1p(-P)).mean()
+    occur = Y.any(axis=0)
+    return {
+        "log-loss": float(log_loss),
+        "macro-AP": float(average_precision_score(Y[:, occur], P[:, occur])),
+        "LRAP": float(label_ranking_average_precision_score(Y, P)),
+    }

@@ -1,0 +1,136 @@
+"""The models that are compared, each under the name that the tables print."""
+
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import ClassifierChain
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    StandardScaler,
+)
+from sklearn.svm import LinearSVC
+
+from benchmarks.peers import Peer
+from skcgmvae import CGMVAEClassifier, paper_configuration
+from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.metrics import label_probabilities
+
+
+def cgmvae(X, seed, **parameters):
+    """C-GMVAE on the CPU, with the defaults of everything not given."""
+    return CGMVAEClassifier(random_state=seed, device="cpu", **parameters)
+
+
+def scaled(X, model):
+    """A model on features of one scale, sparse ones not centred."""
+    return make_pipeline(MaxAbsScaler() if issparse(X) else StandardScaler(), model)
+
+
+def neighbours(X, model):
+    """A model on dense features of one scale, or on sparse rows as they are."""
+    return model if issparse(X) else make_pipeline(StandardScaler(), model)
+
+
+class LabelMatrix(ClassifierMixin, BaseEstimator):
+    """A multi-label classifier of scikit-learn, with probabilities as one matrix."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, Y):
+        self.estimator.fit(X, Y)
+        return self
+
+    def predict_proba(self, X):
+        return label_probabilities(self.estimator, X)
+
+
+def mlp(X, seed):
+    """Two hidden layers; a tenth of its rows decide when to stop."""
+    network = MLPClassifier((512, 256), early_stopping=True, random_state=seed)
+    return scaled(X, network)
+
+
+def chain(X, seed):
+    """One chain in random order, each link seeing the links before it."""
+    links = LogisticRegression(max_iter=500)
+    return scaled(X, ClassifierChain(links, order="random", random_state=seed))
+
+
+def gradient_boosting(X, seed):
+    """scikit-learn's, on a dense copy: it takes no sparse features."""
+    model = BinaryRelevance(HistGradientBoostingClassifier(random_state=seed))
+    if not issparse(X):
+        return model
+    dense = FunctionTransformer(lambda X: X.toarray(), accept_sparse=True)
+    return make_pipeline(dense, model)
+
+
+def lightgbm(X, seed):
+    """One boosted forest a label, by LightGBM."""
+    from lightgbm import LGBMClassifier  # not needed by anything else
+
+    return BinaryRelevance(LGBMClassifier(random_state=seed, n_jobs=1, verbose=-1))
+
+
+def svm(X, seed):
+    """One linear SVM a label; three folds give it probabilities (Platt)."""
+    one = CalibratedClassifierCV(LinearSVC(random_state=seed), cv=3, ensemble=False)
+    # Sparse rows as they are: of word weights, those of unit length suit it best.
+    return neighbours(X, BinaryRelevance(one))
+
+
+# A model is called with X, of which only the format matters, and a seed.
+PEERS = {
+    "logistic": lambda X, seed: scaled(
+        X, BinaryRelevance(LogisticRegression(max_iter=500))
+    ),
+    "linear SVM": svm,
+    "chain of logistic": chain,
+    "random forest": lambda X, seed: LabelMatrix(
+        RandomForestClassifier(500, random_state=seed)
+    ),
+    "extra trees": lambda X, seed: LabelMatrix(
+        ExtraTreesClassifier(500, random_state=seed)
+    ),
+    "gradient boosting": gradient_boosting,
+    "LightGBM": lightgbm,
+    "kNN": lambda X, seed: LabelMatrix(neighbours(X, KNeighborsClassifier(10))),
+    "MLP": mlp,
+    "MLkNN": lambda X, seed: neighbours(X, MLkNN()),
+    "MLARAM": lambda X, seed: MLARAM(),
+    "HARAM": lambda X, seed: HARAM(),
+}
+
+OURS = "C-GMVAE"
+
+PAPER = {
+    "C-GMVAE, published code": lambda X, seed: cgmvae(
+        X, seed, **paper_configuration("published_code")
+    ),
+    "C-GMVAE, Eq. 7": lambda X, seed: cgmvae(X, seed, **paper_configuration("eq7")),
+}
+
+COMPARED = {OURS: cgmvae} | PAPER | PEERS
+
+# Beside the comparison: variants of the baselines, and scikit-multilearn-ng ("peer").
+OTHERS = {
+    "MLkNN, exclude_self": lambda X, seed: MLkNN(exclude_self=True),
+    "MLkNN, peer": lambda X, seed: Peer("MLkNN"),
+    "MLARAM, peer": lambda X, seed: make_pipeline(
+        MinMaxScaler(clip=True), Peer("MLARAM")
+    ),
+}
+
+MODELS = COMPARED | OTHERS

@@ -1,0 +1,376 @@
+"""From records to tables and a picture; nothing here is written by hand.
+
+The same records give the same files, letter for letter, in whatever order they are.
+"""
+
+import numpy as np
+
+from benchmarks.accuracy import models as defined
+from benchmarks.accuracy import summary
+from benchmarks.accuracy.models import OURS
+from benchmarks.accuracy.picture import critical_difference_svg
+from benchmarks.accuracy.protocol import METRICS, PROTOCOLS, THRESHOLDS
+from benchmarks.accuracy.rst import (
+    best_in_bold,
+    counted,
+    listed,
+    number,
+    paragraph,
+    plain,
+    rst_table,
+    short,
+    title,
+)
+
+FILES = (
+    "accuracy.rst",
+    "accuracy_summary.rst",
+    "accuracy_studies.rst",
+    "critical_difference.svg",
+)
+
+WRITTEN = ".. Written by ``python -m benchmarks.accuracy report``: do not edit."
+
+# What needs no threshold, and which end of it is the better one.
+RANKING = {"log-loss": min, "macro-AP": max, "LRAP": max}
+
+
+def write(records, folder):
+    """Write the report, and remove files of an earlier one that it does not have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report = make(records)
+    for name in FILES:
+        if name in report:
+            (folder / name).write_text(report[name], encoding="utf-8", newline="\n")
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return list(report)
+
+
+def make(records):
+    """The files of the report, {name: text}."""
+    records = summary.full_size(records)
+    models = summary.models_of(records)
+    compared = [record for record in records if record["model"] in models]
+    datasets = summary.datasets_of(compared)
+    scores = summary.mean_scores(compared, datasets, models)
+    files = {}
+    if models:
+        files["accuracy.rst"] = document(
+            title("Accuracy", "="),
+            *picture_in_text(models),
+            protocol_in_words(compared, datasets),
+            title("Mean ranks", "-"),
+            *mean_rank_table(compared, scores, datasets, models),
+            *bars(scores, datasets, models),
+            *(part for d in datasets for part in dataset_section(compared, d, models)),
+            *latent_space(compared, datasets, models),
+        )
+        files["accuracy_summary.rst"] = document(
+            *summary_table(compared, scores, datasets, models)
+        )
+    if len(models) > 1:
+        files["critical_difference.svg"] = critical_difference_svg(
+            models,
+            summary.mean_ranks(summary.ranks(scores)),
+            summary.critical_difference(len(models), len(datasets)),
+        )
+    if sections := list(studies(records, getattr(defined, "STUDIES", {}))):
+        files["accuracy_studies.rst"] = document(title("Studies", "="), *sections)
+    return files
+
+
+def document(*parts):
+    """Parts with a blank line between them."""
+    return "\n\n".join([WRITTEN, *parts]) + "\n"
+
+
+def picture_in_text(models):
+    """The picture, where there are two models to compare."""
+    if len(models) < 2:
+        return
+    yield (
+        ".. image:: critical_difference.svg\n"
+        "    :alt: Mean ranks; bars join models that are not different"
+    )
+    # A page elsewhere, for which the path of the picture is another, starts here:
+    yield ".. below the picture"
+
+
+def protocol_in_words(records, datasets):
+    """What a reader has to know of all the tables."""
+    splits = len({record["split"] for record in records})
+    versions = [
+        f"{package} {' / '.join(found)}"
+        for package, found in summary.versions_of(records).items()
+    ]
+    seen = [name for name in summary.CHOSEN_ON if name in datasets]
+    texts = [
+        f"""{counted(len(datasets), "data set")}, each split at random into 80 %
+        training, 10 % validation and 10 % test rows, {counted(splits, "time")} at
+        most. A model sees the training rows only; rows to stop or to calibrate by are
+        taken from these. Figures are of the test rows, and means over splits.""",
+        f"""{listed(METRICS[:-1])} need a threshold on the probabilities, one for all
+        labels, from {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} in steps of 0.05. There
+        are three ways to come by it, each with tables of its own: for each metric the
+        one that is best on the validation rows, by which all ranks here go; 0.5; and
+        the one that is best on the test rows themselves. The last is the protocol of
+        the paper, and no fair estimate. p@1 and the metrics of a table's end need no
+        threshold.""",
+        f"""Each fit ran on one thread in a process of its own. Peak MiB is the most
+        memory the process held, Python and libraries included. Software:
+        {", ".join(versions)}.""",
+    ]
+    if seen and any(record["model"] == OURS for record in records):
+        texts.append(
+            f"""The defaults of {OURS} were chosen by looking at {listed(seen)}: what
+            is said of these may flatter it. The settings of the peers are in
+            ``benchmarks/accuracy/models.py``."""
+        )
+    return "\n\n".join(map(paragraph, texts))
+
+
+def mean_rank_table(records, scores, datasets, models):
+    """Ranks of all models, the best first, and what the picture shows."""
+    ranks = summary.ranks(scores)
+    overall = summary.mean_ranks(ranks)
+    by_metric = ranks.mean(axis=0)
+    ran = (~np.isnan(scores).any(axis=2)).sum(axis=0)
+    header = ["model", "all", *METRICS, "data sets"]
+    columns = [best_in_bold(overall, ".2f", min)]
+    columns += [best_in_bold(by_metric[:, m], ".2f", min) for m in range(len(METRICS))]
+    columns.append([f"{n} of {len(datasets)}" for n in ran])
+    if OURS in models:
+        seconds = summary.fit_seconds(records, datasets, models)
+        header.append("fit time")
+        columns.append([short(r) for r in summary.fit_ratios(seconds, models)])
+    yield rst_table(header, rows_by_rank(models, overall, columns))
+    yield paragraph(
+        f"""Mean ranks, 1 being the best, over {scores[:, 0].size} cells:
+        {counted(len(datasets), "data set")} by {len(METRICS)} metrics. Level models
+        share their ranks. On a data set that a model lacks, because its fit failed or
+        was not made, it is last. {fit_time_in_words(models)}"""
+    )
+    if len(models) > 1:
+        difference = summary.critical_difference(len(models), len(datasets))
+        yield paragraph(
+            f"""Mean ranks that differ by less than {difference:.2f} are not different
+            at the level of 5 % (Nemenyi's test, Demsar 2006). It counts
+            {counted(len(datasets), "observation")}, the data sets, each with its mean
+            rank over the metrics: the metrics of one data set judge the same
+            predictions, and are not independent."""
+        )
+
+
+def fit_time_in_words(models):
+    if OURS not in models:
+        return ""
+    return f"""Fit time is relative to that of {OURS}: the geometric mean of the ratios
+    on the data sets that both have."""
+
+
+def rows_by_rank(models, overall, columns):
+    """The rows of a table, the best rank first."""
+    order = np.argsort(overall, kind="stable")
+    return [[models[i], *(column[i] for column in columns)] for i in order]
+
+
+def bars(scores, datasets, models):
+    """C-GMVAE beside the best peer of each cell."""
+    if OURS not in models or not any(map(summary.is_peer, models)):
+        return
+    margins = summary.margins(scores, models)
+    new = [name not in summary.CHOSEN_ON for name in datasets]
+    kinds = {
+        f"all {len(datasets)}": margins,
+        f"the {sum(new)} that no default was chosen on": margins[new],
+    }
+    yield title(f"{OURS} and the best peer", "-")
+    header = [
+        "data sets",
+        "cells",
+        f"within {summary.LEVEL:g} of it, or above",
+        "above it",
+    ]
+    rows = [
+        [kind, *map(str, summary.count_bars(cells).values())]
+        for kind, cells in kinds.items()
+    ]
+    yield rst_table(header, rows)
+    yield paragraph(
+        f"""The best peer is the best, in that cell, of all models but the versions of
+        {OURS}. {OURS} less the best peer, bold where it is above:"""
+    )
+    rows = [
+        [dataset, *(f"**{text}**" if cell > 0 else text for cell, text in cells)]
+        for dataset, cells in (
+            (dataset, [(cell, number(cell, "+.3f")) for cell in row])
+            for dataset, row in zip(datasets, margins, strict=True)
+        )
+    ]
+    yield rst_table(["data set", *METRICS], rows)
+
+
+def dataset_section(records, dataset, models):
+    """All that was measured on one data set."""
+    yield title(dataset, "-")
+    if dataset in summary.CHOSEN_ON and OURS in models:
+        yield paragraph(f"One of those that the defaults of {OURS} were chosen on.")
+    records = [record for record in records if record["dataset"] == dataset]
+    counts = summary.split_counts(records)
+    have = [model for model in models if (dataset, model) in counts]
+    if have:
+        for protocol, in_words in PROTOCOLS.items():
+            yield score_table(records, dataset, have, protocol, in_words)
+        yield cost_table(records, dataset, have, counts)
+    if notes := list(notes_on_fits(records, dataset, models, have)):
+        yield "\n".join(f"- {note}" for note in notes)
+
+
+def score_table(records, dataset, models, protocol, in_words):
+    """One protocol: models by metrics."""
+    scores = summary.mean_scores(records, [dataset], models, protocol)[0]
+    columns = [best_in_bold(scores[:, m]) for m in range(len(METRICS))]
+    rows = zip(models, *columns, strict=True)
+    return rst_table(["model", *METRICS], rows, f"{dataset}, {in_words}")
+
+
+def cost_table(records, dataset, models, counts):
+    """What needs no threshold, and what a fit costs."""
+
+    def column(value):
+        means = summary.split_means(records, value)
+        return [means.get((dataset, model)) for model in models]
+
+    columns = [
+        best_in_bold(column(lambda r, name=name: r["ranking"][name]), best=best)
+        for name, best in RANKING.items()
+    ]
+    for field in ("fit_seconds", "predict_seconds"):
+        columns.append(list(map(short, column(lambda r, f=field: r[f]))))
+    columns.append([number(v, ".0f") for v in column(lambda r: r["peak_mib"])])
+    fewer = summary.fewer_splits(records)
+    ours = counts.get((dataset, OURS))
+    splits = [(counts[dataset, m], (dataset, m) in fewer) for m in models]
+    columns.append([f"{n} of {ours}" if few else f"{n}" for n, few in splits])
+    header = ["model", *RANKING, "fit s", "predict s", "peak MiB", "splits"]
+    rows = zip(models, *columns, strict=True)
+    return rst_table(header, rows, f"{dataset}, no threshold; time and memory")
+
+
+def notes_on_fits(records, dataset, models, have):
+    """Failures, models that were not run, and models with fewer splits, in words."""
+    failures = [record for record in records if "failure" in record]
+    for model in models:
+        for record in failures:
+            if record["model"] == model:
+                why = plain(record["failure"])
+                yield f"{model} failed on split {record['split']}: {why}"
+    failed = {record["model"] for record in failures}
+    if absent := [m for m in models if m not in have and m not in failed]:
+        yield f"Not run: {'; '.join(absent)}."
+    fewer = summary.fewer_splits(records)
+    if fewer := [model for model in models if (dataset, model) in fewer]:
+        yield f"Means over fewer splits than those of {OURS}: {'; '.join(fewer)}."
+
+
+def latent_space(records, datasets, models):
+    """How much of its latent space each version of C-GMVAE uses, and for what."""
+    records = [record for record in records if "latent_dimensions" in record]
+    if not records:
+        return
+    values = [
+        summary.split_means(records, value)
+        for value in (
+            lambda r: r["active_dimensions"],
+            lambda r: r["latent_dimensions"],
+            lambda r: r["probe_micro_F1"],
+            lambda r: r["scores"]["test"]["micro-F1"],
+            lambda r: r["best_epoch"],
+            lambda r: r["epochs"],
+        )
+    ]
+    rows = []
+    for key in ((d, m) for d in datasets for m in models):
+        if key in values[0]:
+            active, of, probe, micro, best, epochs = (value[key] for value in values)
+            dimensions = f"{short(active)} of {short(of)}"
+            training = f"{short(best)} of {short(epochs)}"
+            rows.append([*key, dimensions, number(probe), number(micro), training])
+    yield title("Latent space", "-")
+    header = ["data set", "model", "active", "probe", "model itself", "best epoch"]
+    yield rst_table(header, rows)
+    yield paragraph(
+        """A latent dimension is active if its mean differs between test rows, by a
+        standard deviation of more than 0.1. The probe is a logistic regression on
+        the latent means; its micro-F1, and that of the model itself, are at the
+        threshold that is best on the test rows, no fair estimate."""
+    )
+
+
+def summary_table(records, scores, datasets, models):
+    """One small table of all data sets."""
+    ranks = summary.ranks(scores)
+    overall = summary.mean_ranks(ranks)
+    common = summary.common_datasets(scores)
+    seconds = summary.fit_seconds(records, datasets, models)
+    lacking = np.full(len(models), np.nan)
+    macro, fit = lacking, lacking
+    if common.any():
+        macro = scores[common][:, :, METRICS.index("macro-F1")].mean(axis=0)
+        fit = np.median(seconds[common], axis=0)
+    columns = [
+        best_in_bold(overall, ".2f", min),
+        best_in_bold(summary.cells_first(ranks), "d"),
+        best_in_bold(macro),
+        list(map(short, fit)),
+    ]
+    header = ["model", "mean rank", "cells first", "macro-F1", "fit s"]
+    yield rst_table(header, rows_by_rank(models, overall, columns))
+    yield paragraph(
+        f"""Mean rank, and in how many cells a model is alone the best, of
+        {scores[:, 0].size} cells ({counted(len(datasets), "data set")} by
+        {len(METRICS)} metrics), thresholds chosen on validation rows. Mean macro-F1,
+        and the median of the seconds of a fit on one thread, over what all models
+        could run: {counted(common.sum(), "data set")}."""
+    )
+
+
+def studies(records, wanted):
+    """A section a study, of those that there are records of.
+
+    ``wanted`` is {title: names of variants}; C-GMVAE itself is a row of each.
+    """
+    for name, variants in wanted.items():
+        datasets = summary.datasets_of(r for r in records if r["model"] in variants)
+        if datasets:
+            yield title(name, "-")
+            names = [OURS, *(variant for variant in variants if variant != OURS)]
+            yield ablation_table(records, datasets, names)
+            yield paragraph("Means over splits; " + PROTOCOLS["validation"] + ".")
+
+
+def ablation_table(records, datasets, variants, protocol="validation"):
+    """Variants by metrics, a block a data set and one of their mean.
+
+    The mean is over the data sets that all the variants have, and has no block where
+    this is but one.
+    """
+    records = summary.full_size(records)
+    variants = summary.models_of(records, variants)
+    scores = summary.mean_scores(records, datasets, variants, protocol)
+    counts = summary.split_counts(records)
+    blocks = [
+        (dataset, scores[d], [counts.get((dataset, v), 0) for v in variants])
+        for d, dataset in enumerate(datasets)
+    ]
+    common = summary.common_datasets(scores)
+    if common.sum() > 1:
+        mean = scores[common].mean(axis=0)
+        blocks.append((f"mean of {common.sum()}", mean, [None] * len(variants)))
+    rows = []
+    for name, block, splits in blocks:
+        columns = [best_in_bold(block[:, m]) for m in range(len(METRICS))]
+        columns.append([number(n, "d") for n in splits])
+        rows += zip([name] * len(variants), variants, *columns, strict=True)
+    return rst_table(["data set", "model", *METRICS, "splits"], rows)

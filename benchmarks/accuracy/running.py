@@ -1,0 +1,189 @@
+"""One fit, one record; each in a process of its own, with limits on time and memory."""
+
+import multiprocessing
+import resource
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+import sklearn
+import skorch
+import torch
+from scipy.sparse import issparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+import skcgmvae
+from benchmarks.accuracy.models import MODELS, scaled
+from benchmarks.accuracy.protocol import (
+    evaluate,
+    evaluate_probabilities,
+    split,
+    thresholded_scores,
+)
+from benchmarks.records import append, read
+from skcgmvae import CGMVAEClassifier
+from skcgmvae.baselines import BinaryRelevance
+from skcgmvae.datasets import load_npz
+
+GIB = 2**30
+
+
+class Task(NamedTuple):
+    """What a record is of."""
+
+    dataset: str
+    model: str
+    split: int
+    fraction: float = 1.0
+
+
+class Setting(NamedTuple):
+    """Where the data sets are, None for ``SKCGMVAE_DATA``, and what a fit may take."""
+
+    folder: str | None = None
+    max_seconds: float = 900.0
+    max_gib: float = 10.0
+
+
+def run_all(tasks, path, setting, n_jobs=1):
+    """Run the tasks that have no record yet, ``n_jobs`` at a time; record each.
+
+    A model that fails on one split of a data set is not tried on the others.
+    """
+    records = read(path)
+    done = {task_of(record) for record in records}
+    failed = {task_of(r)[:2] for r in records if "failure" in r}
+    todo = [t for t in tasks if t not in done and t[:2] not in failed]
+
+    def run(task):
+        if task[:2] in failed:
+            return None
+        record = run_apart(task, setting)
+        if "failure" in record:
+            failed.add(task[:2])
+        return record
+
+    with ThreadPoolExecutor(n_jobs) as pool, tqdm(total=len(todo), unit="fit") as bar:
+        futures = {pool.submit(run, task): task for task in todo}
+        for future in as_completed(futures):
+            record = future.result()
+            if record is not None:
+                append(path, record)
+                if "failure" in record:
+                    bar.write(f"{task_of(record)}: {record['failure']}")
+            bar.set_postfix_str(" ".join(map(str, futures[future])), refresh=False)
+            bar.update()
+
+
+def task_of(record):
+    """The task that a record is of."""
+    return Task(*(record[field] for field in Task._fields))
+
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+# Only one thread may be starting a process.
+_START = threading.Lock()
+
+
+def run_apart(task, setting):
+    """:func:`run_one` in a new process; a record that says so where it fails."""
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_send, args=(sender, task, setting))
+    with _START:
+        process.start()
+    sender.close()
+    failure = f"not ended after {setting.max_seconds:g} s"
+    try:
+        if receiver.poll(setting.max_seconds):
+            return receiver.recv()
+    except EOFError:
+        process.join()
+        failure = f"ended with exit code {process.exitcode}"
+    finally:
+        process.kill()
+        process.join()
+    return task._asdict() | {"failure": failure}
+
+
+def _send(sender, task, setting):
+    limit = int(setting.max_gib * GIB)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    try:
+        record = run_one(task, setting.folder)
+    except MemoryError:
+        record = task._asdict() | {"failure": f"more than {setting.max_gib:g} GiB"}
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}".splitlines()[0]
+        record = task._asdict() | {"failure": failure}
+    sender.send(record)
+
+
+def run_one(task, folder=None):
+    """Train and evaluate one model on one split, on one thread; the record."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    X, Y = load_npz(task.dataset, folder=folder, return_X_y=True)
+    Y = Y.toarray() if issparse(Y) else Y
+    train, valid, test = split(len(Y), task.split, task.fraction)
+    model = MODELS[task.model](X, task.split)
+    with threadpool_limits(1):
+        start = time.perf_counter()
+        model.fit(X[train], Y[train])
+        fitted = time.perf_counter()
+        P_test = model.predict_proba(X[test])
+        predicted = time.perf_counter()
+        P_valid = model.predict_proba(X[valid])
+        record = task._asdict() | {
+            "scores": evaluate(Y[valid], P_valid, Y[test], P_test),
+            "ranking": evaluate_probabilities(Y[test], P_test),
+            "fit_seconds": round(fitted - start, 2),
+            "predict_seconds": round(predicted - fitted, 3),
+            "peak_mib": round(peak_mib()),
+        }
+        if isinstance(model, CGMVAEClassifier):
+            record |= about_training(model)
+            record |= about_latent_space(model, X[train], Y[train], X[test], Y[test])
+    return record | {"versions": versions()}
+
+
+def peak_mib():
+    """The most memory this process has ever held, Python and libraries included."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def about_training(model):
+    """How long C-GMVAE was trained."""
+    return {"epochs": model.n_iter_, "best_epoch": model.best_epoch_}
+
+
+def about_latent_space(model, X_train, Y_train, X_test, Y_test):
+    """What ``transform`` knows: active dimensions, and a logistic probe on it.
+
+    A dimension is active if its mean differs between rows, by a standard deviation of
+    more than 0.1. The probe's micro-F1 is at its best threshold on the test rows.
+    """
+    Z_train, Z_test = model.transform(X_train), model.transform(X_test)
+    probe = scaled(Z_train, BinaryRelevance(LogisticRegression(max_iter=500)))
+    probe.fit(Z_train, Y_train)
+    micro = thresholded_scores(Y_test, probe.predict_proba(Z_test))[:, 2]
+    return {
+        "latent_dimensions": Z_test.shape[1],
+        "active_dimensions": int((Z_test.std(axis=0) > 0.1).sum()),
+        "probe_micro_F1": float(micro.max()),
+    }
+
+
+def versions():
+    """The versions of what a figure rests on."""
+    modules = skcgmvae, np, scipy, sklearn, skorch, torch
+    return {module.__name__: module.__version__ for module in modules}

@@ -1,0 +1,271 @@
+"""The report of the accuracy benchmark: numbers by hand, and text that is RST."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import __main__ as accuracy
+from benchmarks.accuracy import models, report, rst, summary
+from benchmarks.accuracy.protocol import METRICS, PROTOCOLS
+from benchmarks.records import append, read
+
+
+def record(dataset, model, score, split=0, **fields):
+    """A record with one score in place of all metrics."""
+    scores = {protocol: dict.fromkeys(METRICS, score) for protocol in PROTOCOLS}
+    return {
+        "dataset": dataset,
+        "model": model,
+        "split": split,
+        "fraction": 1.0,
+        "scores": scores,
+        "ranking": {"log-loss": 1 - score, "macro-AP": score, "LRAP": score},
+        "fit_seconds": 2.0,
+        "predict_seconds": 0.1,
+        "peak_mib": 300,
+        "versions": {"torch": "2.13.0"},
+    } | fields
+
+
+def failure(dataset, model, text):
+    fields = {"dataset": dataset, "model": model, "split": 0, "fraction": 1.0}
+    return fields | {"failure": text}
+
+
+def of_latent_space(**fields):
+    fields |= {"epochs": 9, "best_epoch": 7, "probe_micro_F1": 0.456}
+    return fields | {"latent_dimensions": 64, "active_dimensions": 10}
+
+
+@pytest.fixture
+def records():
+    """Two data sets, three models; MLkNN fails on one, logistic has fewer splits."""
+    return [
+        record("yeast", "C-GMVAE", 0.7, 0, **of_latent_space()),
+        record("yeast", "C-GMVAE", 0.8, 1, **of_latent_space()),
+        record("yeast", "logistic", 0.72, 0),
+        failure("yeast", "MLkNN", "|why| *not* `so`_ \\"),
+        record("scene", "C-GMVAE", 0.5, 0, **of_latent_space()),
+        record("scene", "logistic", 0.6, 0),
+        record("scene", "MLkNN", 0.55, 0),
+    ]
+
+
+def row(text, start):
+    """The cells of the first line of a table that starts with a name."""
+    lines = (line.strip() for line in text.splitlines())
+    line = next(line for line in lines if line.startswith(start + "  "))
+    return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def warnings_of(text):
+    """What docutils has to say about a text."""
+    core = pytest.importorskip("docutils.core")
+    nodes = pytest.importorskip("docutils.nodes")
+    settings = {"report_level": 1, "halt_level": 5, "warning_stream": False}
+    tree = core.publish_doctree(text, settings_overrides=settings)
+    return [message.astext() for message in tree.findall(nodes.system_message)]
+
+
+# Numbers
+
+
+def test_means_are_over_the_splits_that_a_model_has(records):
+    records = summary.full_size(
+        [*records, record("yeast", "logistic", 0.0, fraction=0.1)]
+    )
+    scores = summary.mean_scores(records, ["yeast"], ["C-GMVAE", "logistic", "MLkNN"])
+    np.testing.assert_allclose(scores[0, :, 0], [0.75, 0.72, np.nan])
+    counts = summary.split_counts(records)
+    assert counts["yeast", "C-GMVAE"] == 2 and counts["yeast", "logistic"] == 1
+    assert summary.fewer_splits(records) == {("yeast", "logistic")}
+
+
+def test_level_models_share_ranks_and_lacking_ones_share_the_last():
+    scores = np.array([[0.5, 0.7, 0.7, np.nan], [np.nan, 0.1, 0.2, np.nan]])
+    ranks = summary.ranks(scores[:, :, np.newaxis])
+    expected = [[3, 1.5, 1.5, 4], [3.5, 2, 1, 3.5]]
+    np.testing.assert_array_equal(ranks[:, :, 0], expected)
+    np.testing.assert_array_equal(summary.mean_ranks(ranks), [3.25, 1.75, 1.25, 3.75])
+    # The first data set has two that are level: none is alone the best there.
+    np.testing.assert_array_equal(summary.cells_first(ranks), [0, 0, 1, 0])
+
+
+# Demsar (2006), table 5 (a); below, that paper's example.
+@pytest.mark.parametrize("n_models, q", [(2, 1.960), (5, 2.728), (10, 3.164)])
+def test_critical_values_are_the_published_ones(n_models, q):
+    difference = summary.critical_difference(n_models, 6)
+    factor = np.sqrt(n_models * (n_models + 1) / 36)
+    assert difference == pytest.approx(q * factor, abs=1e-3 * factor)
+
+
+def test_critical_difference_is_the_published_one():
+    assert summary.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+def test_groups_are_the_longest_runs_of_models_that_are_not_different():
+    ranks = np.array([4.0, 1.0, 2.0, 2.5, 6.0])
+    assert summary.groups_alike(ranks, 2.0) == [(1.0, 2.5), (2.5, 4.0)]
+    # A difference as large as the critical one is a difference.
+    assert summary.groups_alike(ranks, 0.5) == []
+    assert summary.groups_alike(ranks, 9.0) == [(1.0, 6.0)]
+
+
+def test_bars_are_of_the_best_peer_and_not_of_our_own_versions():
+    names = ["C-GMVAE", "C-GMVAE, Eq. 7", "kNN", "MLP"]
+    scores = np.array(
+        [
+            [0.800, 0.9, 0.805, 0.7],  # .005 below: level, whatever the last bit
+            [0.800, 0.9, 0.806, 0.7],  # more: not level
+            [0.800, 0.9, np.nan, 0.7],  # above the only peer
+            [0.800, 0.9, 0.800, 0.1],  # as good: level, and not above
+            [np.nan, 0.9, 0.100, 0.1],  # lacking: neither
+        ]
+    )[:, :, np.newaxis]
+    margins = summary.margins(scores, names)
+    np.testing.assert_allclose(margins[:, 0], [-0.005, -0.006, 0.1, 0, np.nan])
+    assert summary.count_bars(margins) == {"cells": 5, "level": 3, "first": 1}
+
+
+def test_fit_times_are_compared_on_what_both_have():
+    seconds = np.array([[1.0, 2.0, 0.0], [4.0, 2.0, np.nan], [np.nan, 9.0, 1.0]])
+    ratios = summary.fit_ratios(seconds, ["C-GMVAE", "kNN", "MLP"])
+    # (2 / 1 * 2 / 4) ** (1 / 2); a fit of 0 seconds counts as one hundredth.
+    np.testing.assert_allclose(ratios, [1, 1, 0.01])
+
+
+def test_common_datasets_are_those_of_all_models_with_results():
+    scores = np.array([[0.1, 0.2, np.nan], [0.1, np.nan, np.nan]])[:, :, np.newaxis]
+    np.testing.assert_array_equal(summary.common_datasets(scores), [True, False])
+
+
+# Text
+
+
+def test_the_best_is_bold_as_far_as_a_reader_can_see():
+    texts = rst.best_in_bold([0.7114, 0.7112, 0.2, np.nan, None])
+    assert texts == ["**0.711**", "**0.711**", "0.200", "", ""]
+    assert rst.best_in_bold([3.0, 1.0], ".1f", min) == ["3.0", "**1.0**"]
+    assert rst.best_in_bold([np.nan]) == [""]
+
+
+def test_a_table_parses_and_shows_what_is_lacking():
+    text = rst.rst_table(["model", "HA"], [["a", "0.5"], ["b", ""]], "A caption")
+    assert row(text, "b") == ["b", "–"]
+    assert warnings_of(text) == []
+
+
+def test_scores_of_the_report(records):
+    files = report.make(records)
+    text = files["accuracy.rst"]
+    yeast = text[text.index("yeast, threshold chosen") :]
+    assert row(yeast, "C-GMVAE") == ["C-GMVAE", *["**0.750**"] * 5]
+    assert row(yeast, "logistic") == ["logistic", *["0.720"] * 5]
+    costs = text[text.index("yeast, no threshold") :]
+    assert row(costs, "logistic")[1:4] == ["0.280", "0.720", "0.720"]
+    assert row(costs, "logistic")[-1] == "1 of 2"
+    assert "fewer splits than those of C-GMVAE: logistic" in text
+    assert "test rows themselves, no fair estimate" in text
+    assert "torch 2.13.0" in text
+    latent = text[text.index("Latent space") :]
+    assert row(latent, "yeast")[2:] == ["10 of 64", "0.456", "0.750", "7 of 9"]
+    # The mean is of scene alone: MLkNN lacks yeast.
+    small = row(files["accuracy_summary.rst"], "C-GMVAE")
+    assert small == ["C-GMVAE", "2.00", "**5**", "0.500", "2"]
+
+
+def test_a_failure_is_told_in_words_and_ranked_last(records):
+    text = report.make(records)["accuracy.rst"]
+    assert f"MLkNN failed on split 0: {rst.plain(records[3]['failure'])}" in text
+    # Third of yeast, second of scene.
+    assert row(text, "MLkNN") == ["MLkNN", *["2.50"] * 6, "1 of 2", "1"]
+    assert row(text, "logistic") == ["logistic", *["**1.50**"] * 6, "2 of 2", "1"]
+
+
+def test_the_report_is_rst_and_the_picture_svg(monkeypatch, records):
+    monkeypatch.setattr(models, "STUDIES", {"Less": ["logistic"]}, raising=False)
+    files = report.make(records)
+    assert set(files) == set(report.FILES)
+    for name, text in files.items():
+        if name.endswith(".rst"):
+            assert warnings_of(text) == []
+    picture = files["critical_difference.svg"]
+    texts = [node.text for node in ElementTree.fromstring(picture).iter() if node.text]
+    assert {"C-GMVAE", "logistic", "MLkNN", "2.50"} <= set(texts)
+    assert len(picture) < 60_000
+
+
+def test_the_report_depends_on_nothing_but_the_records(records):
+    files = report.make(records)
+    assert report.make(records) == files
+    assert report.make(records[::-1]) == files
+
+
+@pytest.mark.parametrize("name", ["C-GMVAE", "logistic"])
+def test_a_single_model_has_tables_and_no_picture(records, name):
+    files = report.make([r for r in records if r["model"] == name])
+    assert set(files) == {"accuracy.rst", "accuracy_summary.rst"}
+    for text in files.values():
+        assert warnings_of(text) == []
+        assert "image::" not in text
+
+
+def test_peers_alone_and_a_model_that_always_fails(records):
+    records = [r for r in records if r["model"] == "logistic"]
+    files = report.make([*records, failure("yeast", "MLP", "out of memory")])
+    for name in ("accuracy.rst", "accuracy_summary.rst"):
+        assert warnings_of(files[name]) == []
+    assert row(files["accuracy.rst"], "MLP")[-1] == "0 of 2"
+
+
+def test_ablation_table_is_by_data_set_with_their_mean(records):
+    variants = ["logistic", "C-GMVAE", "MLkNN", "never run"]
+    # MLkNN lacks yeast, so that there is no mean to compare.
+    text = report.ablation_table(records, ["scene", "yeast"], variants)
+    assert "mean of" not in text and "never run" not in text
+    text = report.ablation_table(records, ["scene", "yeast"], variants[:2])
+    assert warnings_of(text) == []
+    assert row(text, "mean of 2") == ["mean of 2", "logistic", *["**0.660**"] * 5, "–"]
+    assert row(text, "scene") == ["scene", "logistic", *["**0.600**"] * 5, "1"]
+
+
+def test_the_command_writes_and_removes_what_is_of_an_earlier_report(
+    monkeypatch, tmp_path, capsys, records
+):
+    for one in records:
+        append(tmp_path / "records.jsonl", one)
+    output = tmp_path / "output"
+    command = ["--records", str(tmp_path / "records.jsonl"), "report"]
+    command += ["--output", str(output)]
+    monkeypatch.setattr(models, "STUDIES", {"Less": ["logistic"]}, raising=False)
+    accuracy.main(command)
+    assert {path.name for path in output.iterdir()} == set(report.FILES)
+    assert str(output / "accuracy.rst") in capsys.readouterr().out
+    monkeypatch.setattr(models, "STUDIES", {})
+    accuracy.main(command)
+    written = {path.name for path in output.iterdir()}
+    assert written == set(report.FILES) - {"accuracy_studies.rst"}
+
+
+def test_without_records_an_earlier_report_is_left_alone(tmp_path):
+    (tmp_path / "accuracy.rst").write_text("earlier")
+    command = ["--records", str(tmp_path / "none.jsonl"), "report"]
+    with pytest.raises(SystemExit, match="no records in"):
+        accuracy.main([*command, "--output", str(tmp_path)])
+    assert (tmp_path / "accuracy.rst").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("name", report.FILES)
+def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
+    records = accuracy.RESULTS / "accuracy.jsonl"
+    if not records.exists():
+        pytest.skip("no records")
+    report.write(read(records), tmp_path)
+    fresh, committed = tmp_path / name, accuracy.RESULTS / name
+    again = "run python -m benchmarks.accuracy report"
+    assert fresh.exists() == committed.exists(), again
+    if fresh.exists():
+        # Compared apart: pytest would take minutes to draw up how they differ.
+        same = fresh.read_bytes() == committed.read_bytes()
+        assert same, again
