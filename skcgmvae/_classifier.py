@@ -1,23 +1,17 @@
 """CGMVAEClassifier: C-GMVAE as a scikit-learn classifier and transformer."""
 
-import math
 from numbers import Integral, Real
 
-import numpy as np
-import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from skcgmvae._layers import ACTIVATIONS, side_by_side
+from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import CGMVAE
 from skcgmvae._neural import BaseNeuralClassifier
+from skcgmvae._spaces import LearntSpaces
 
 
-class CGMVAEClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseNeuralClassifier
-):
+class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     """Multi-label classifier: a Gaussian-mixture VAE with contrastive learning.
 
     Each label has a learnt embedding and, from it, a Gaussian in a latent space. The
@@ -28,7 +22,8 @@ class CGMVAEClassifier(
 
     It accepts a label matrix as well as a 1-D ``y``, dense or sparse ``X``, trains on
     a GPU where there is one, and is a transformer too: :meth:`transform` gives the
-    latent means.
+    latent means. What is fitted is an ensemble of ``n_members`` such networks, whose
+    probabilities are averaged.
 
     Parameters
     ----------
@@ -79,6 +74,11 @@ class CGMVAEClassifier(
         code does.
     n_samples : int, default=1
         Latent samples a row and step, over which losses are averaged (paper: 1).
+    n_members : int, default=1
+        Networks in the ensemble, 1 being the paper's model. They are trained side by
+        side as one batched network and differ in where they start, in the order of
+        their rows, in dropout, and in the rows that are held out from them. Losses
+        are averaged over them, and so are probabilities.
     alpha : float, default=1.0
         Weight of the contrastive loss, Eq. 5 (paper: 1 or 2).
     beta : float, default=1.0
@@ -110,11 +110,12 @@ class CGMVAEClassifier(
         An epoch passes over the training rows as often as it takes to make so many
         steps, so that small data are trained as long as large ones.
     early_stopping : bool, default=True
-        Hold out rows, label-balanced, stop when their log-loss no longer improves,
-        and keep the weights of the best epoch. The log-loss is taken at the best
-        scale of the logits, which is kept too: ``logit_scale_``.
+        Hold out rows, label-balanced, from each member others, stop when the log-loss
+        of what each member says of its own no longer improves, and keep the weights
+        of the best epoch. The log-loss is taken at the best scale of the logits, which
+        is kept too: ``logit_scale_``.
     validation_fraction : float, default=0.1
-        Fraction of the rows held out for early stopping, in (0, 1).
+        Fraction of the rows held out from each member for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
         Epochs without improvement after which training stops.
     tol : float, default=0.0
@@ -143,9 +144,10 @@ class CGMVAEClassifier(
         The trained net; ``net_.module_`` is the torch module.
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, else the sorted classes.
-    label_embeddings_ : ndarray of shape (n_labels, embedding_dim)
-        The label embeddings w_l.
-    label_means_, label_variances_ : ndarray of shape (n_labels, latent_dim)
+    label_embeddings_ : ndarray of shape (n_labels, n_members * embedding_dim)
+        The label embeddings w_l, those of the members side by side.
+    label_means_, label_variances_ : ndarray of shape \
+            (n_labels, n_members * latent_dim)
         The labels' Gaussians in the latent space; only with ``prior="mixture"`` or
         ``label_branch=True``.
     label_names_in_ : ndarray of str of shape (n_labels,)
@@ -187,7 +189,7 @@ class CGMVAEClassifier(
     ``score`` is scikit-learn's for multi-label classifiers, the subset accuracy: a
     row counts only if all its labels are right.
 
-    With ``early_stopping=True`` a tenth of the rows is not trained on.
+    With ``early_stopping=True`` each member is not trained on a tenth of the rows.
 
     References
     ----------
@@ -350,99 +352,3 @@ class CGMVAEClassifier(
                     "reconstruction='bernoulli' needs X in [0, 1]; got values from "
                     f"{X.min():.3g} to {X.max():.3g}."
                 )
-
-    def transform(self, X):
-        """The posterior mean of q(z|x) of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, latent_dim), float32
-        """
-        return self._apply(X, "encode")
-
-    def embed(self, X):
-        """The feature embedding w_x of each row, in the space of the labels'.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, embedding_dim), float32
-            Its product with ``label_embeddings_.T`` gives the network's logits, which
-            ``decision_function`` multiplies by ``logit_scale_[0]``.
-        """
-        return self._apply(X, "embed")
-
-    def _apply(self, X, method):
-        """A method of the network on the rows of ``X``; the members side by side."""
-        scaled = self._scaled(X)
-        function = getattr(self.net_.module_, method)
-        return self.net_.apply(scaled, lambda x: side_by_side(function(x)))
-
-    def label_similarity(self, *, cosine=False):
-        """The inner products of the label embeddings, without the diagonal.
-
-        Figure 3 of the paper: labels that occur together lie close together.
-
-        Parameters
-        ----------
-        cosine : bool, default=False
-            Divide by the norms, which gives values in [-1, 1].
-
-        Returns
-        -------
-        ndarray of shape (n_labels, n_labels)
-            Symmetric, 0 on the diagonal.
-        """
-        embeddings = self.label_embeddings_.astype(np.float64)
-        if cosine:
-            norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-            embeddings = embeddings / np.where(norms > 0, norms, 1)
-        similarity = embeddings @ embeddings.T
-        np.fill_diagonal(similarity, 0)
-        return similarity
-
-    @property
-    def label_embeddings_(self):
-        """The label embeddings w_l, (n_labels, embedding_dim)."""
-        check_is_fitted(self)
-        embeddings = side_by_side(self.net_.module_.label_embedding.detach())
-        return embeddings.cpu().numpy().copy()
-
-    @property
-    def label_means_(self):
-        """The means of the labels' Gaussians, (n_labels, latent_dim)."""
-        return self._label_gaussians()[0]
-
-    @property
-    def label_variances_(self):
-        """The variances of the labels' Gaussians, (n_labels, latent_dim)."""
-        return np.exp(self._label_gaussians()[1])
-
-    def _label_gaussians(self):
-        check_is_fitted(self)
-        if self.net_.module_.label_encoder is None:
-            raise AttributeError(
-                f"With prior={self.prior!r} labels have no Gaussians; they have with "
-                "prior='mixture' or label_branch=True."
-            )
-        with torch.inference_mode():
-            gaussians = self.net_.module_.label_gaussians()
-        return [side_by_side(part).cpu().numpy() for part in gaussians]
-
-    @property
-    def _n_features_out(self):
-        check_is_fitted(self)
-        module = self.net_.module_
-        return module.feature_encoder.head.latent_dim * math.prod(module.members)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # float32 always
-        return tags

@@ -130,16 +130,32 @@ class InputLinear(nn.Module):
 
     def _sparse(self, x):
         *members, n_features, out_features = self.weight.shape
+        parts = [x]
+        if self.offset is not None:
+            # One more row of the same product: few columns are centred, and the
+            # gradient of a product of its own would be dense.
+            columns = self.offset.nonzero().squeeze(1)
+            start = columns.new_zeros(1)
+            parts.append(SparseRows(columns, start, self.offset[columns]))
         if members:
-            x = x.spread(*members, n_features)
-        out = F.embedding_bag(
-            x.columns,
+            parts = [part.spread(*members, n_features) for part in parts]
+        starts, n_stored = [], 0
+        for part in parts:
+            starts.append(part.row_starts + n_stored)
+            n_stored += len(part.columns)
+        sums = F.embedding_bag(
+            torch.cat([part.columns for part in parts]),
             self.weight.flatten(0, -2),
-            x.row_starts,
+            torch.cat(starts),
             mode="sum",
-            per_sample_weights=x.values,
-        ).reshape(*x.shape, out_features)
-        return out if self.offset is None else out - self.offset[None] @ self.weight
+            per_sample_weights=torch.cat([part.values for part in parts]),
+        )
+        sums = sums.split([math.prod(part.shape) for part in parts])
+        out, *offset = (
+            product.reshape(*part.shape, out_features)
+            for part, product in zip(parts, sums, strict=True)
+        )
+        return out - offset[0] if offset else out
 
 
 class Dropout(nn.Module):
