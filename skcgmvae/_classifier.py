@@ -29,20 +29,20 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     ----------
     latent_dim : int, default=64
         Dimensions d of the latent space (paper: 64).
-    embedding_dim : int, default=512
+    embedding_dim : int, default=256
         Dimensions E of the label and feature embeddings (paper: 512 to 3072).
-    encoder_layer_sizes : tuple of int, default=(256, 512, 256)
-        Widths of the feature encoder's hidden layers (paper: the same).
-    label_encoder_layer_sizes : tuple of int, default=(512, 256)
-        Widths of the label encoder's hidden layers (paper: the same).
-    decoder_layer_sizes : tuple of int, default=(512, 512)
-        Widths of the decoder's hidden layers (paper: the same).
+    encoder_layer_sizes : tuple of int, default=(256, 256)
+        Widths of the feature encoder's hidden layers (paper: 256, 512, 256).
+    label_encoder_layer_sizes : tuple of int, default=(256,)
+        Widths of the label encoder's hidden layers (paper: 512, 256).
+    decoder_layer_sizes : tuple of int, default=(256,)
+        Widths of the decoder's hidden layers (paper: 512, 512).
     activation : {"relu", "leaky_relu", "gelu"}, default="relu"
         Activation of all hidden layers (paper: ReLU).
     dropout : float, default=0.3
         Probability, in [0, 1), with which a hidden unit of the feature encoder or the
         decoder is dropped in training (paper: 0.3 or 0.5).
-    input_dropout : float, default=0.5
+    input_dropout : float, default=0.3
         Probability, in [0, 1), with which a scaled feature is dropped in training, on
         its way into the feature encoder (paper: none). Of sparse rows only stored
         values are drawn, so that dense and sparse training agree to rounding only
@@ -74,8 +74,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         code does.
     n_samples : int, default=1
         Latent samples a row and step, over which losses are averaged (paper: 1).
-    n_members : int, default=1
-        Networks in the ensemble, 1 being the paper's model. They are trained side by
+    n_members : int, default=4
+        Networks in the ensemble (paper: 1). They are trained side by
         side as one batched network and differ in where they start, in the order of
         their rows, in dropout, and in the rows that are held out from them. Losses
         are averaged over them, and so are probabilities.
@@ -95,7 +95,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         non-zero are standardised; columns that are mostly zero are divided by the
         root mean square of their non-zeros and keep their zeros. The same numbers are
         scaled the same whether dense or sparse.
-    lr : float, default=0.001
+    lr : float, default=0.002
         Learning rate of AdamW (paper: 0.001 to 0.005).
     weight_decay : float, default=0.01
         Decoupled weight decay of AdamW.
@@ -208,8 +208,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     (450, 7)
     >>> bool((clf.predict(X_test) == Y_test).mean() > 0.9)
     True
-    >>> clf.transform(X_test).shape
-    (450, 64)
+    >>> clf.transform(X_test).shape  # 64 dimensions of each member
+    (450, 256)
     """
 
     _module_class = CGMVAE
@@ -244,13 +244,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self,
         *,
         latent_dim=64,
-        embedding_dim=512,
-        encoder_layer_sizes=(256, 512, 256),
-        label_encoder_layer_sizes=(512, 256),
-        decoder_layer_sizes=(512, 512),
+        embedding_dim=256,
+        encoder_layer_sizes=(256, 256),
+        label_encoder_layer_sizes=(256,),
+        decoder_layer_sizes=(256,),
         activation="relu",
         dropout=0.3,
-        input_dropout=0.5,
+        input_dropout=0.3,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -259,14 +259,14 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
-        n_members=1,
+        n_members=4,
         alpha=1.0,
         beta=1.0,
         kl_weight=1e-3,
         recon_weight=1.0,
         temperature=1.0,
         scale_features=True,
-        lr=1e-3,
+        lr=2e-3,
         weight_decay=1e-2,
         ema_decay=0.998,
         batch_size=128,

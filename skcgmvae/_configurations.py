@@ -1,7 +1,13 @@
 """The variants of C-GMVAE in the paper, as parameters of CGMVAEClassifier."""
 
-# Eq. 7 as printed, with Table 7's alpha, beta and dropout for yeast.
+# Eq. 7 as printed, with the layers of appendix B.1 and Table 7's alpha, beta, E and
+# dropout for yeast.
 _EQ7 = {
+    "embedding_dim": 512,
+    "encoder_layer_sizes": (256, 512, 256),
+    "label_encoder_layer_sizes": (512, 256),
+    "decoder_layer_sizes": (512, 512),
+    "n_members": 1,
     "prior": "mixture",
     "normalize": "contrastive",
     "reconstruction": "gaussian",

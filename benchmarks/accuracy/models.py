@@ -136,4 +136,66 @@ OTHERS = {
     ),
 }
 
+
+
+def variants(parameters):
+    """C-GMVAE with one thing changed, for each, {name: model}."""
+    return {
+        f"{OURS}, {name}": lambda X, seed, changed=changed: cgmvae(X, seed, **changed)
+        for name, changed in parameters.items()
+    }
+
+
+def one_by_one(name, values):
+    """The values of one parameter, as variants."""
+    return {f"{name} {value:g}": {name: value} for value in values}
+
+
+# The paper's experiments with the method itself, and our own levers.
+STUDIES = {
+    "Gaussian mixture and contrastive learning (the paper's Table 4)": variants(
+        {
+            "uni-Gaussian": paper_configuration("uni_gaussian"),
+            "GM only": paper_configuration("gm_only"),
+            "contrastive only": paper_configuration("contrastive_only"),
+            "GM and contrastive": paper_configuration("gm_contrastive"),
+        }
+    ),
+    "Sensitivity to alpha, beta and E (the paper's Table 7)": variants(
+        one_by_one("alpha", (0.1, 0.5, 1.5, 2.0))
+        | one_by_one("beta", (0.1, 0.5, 1.5, 2.0))
+        | one_by_one("embedding_dim", (64, 512, 2048))
+    ),
+    "What this package adds or sets otherwise, one thing changed at a time": variants(
+        one_by_one("n_members", (1, 2, 8))
+        | {
+            "no linear path": {"linear_path": False},
+            "no average of weights": {"ema_decay": 0.0},
+            "no scaling": {"scale_features": False},
+            "the paper's layers": {
+                "embedding_dim": 512,
+                "encoder_layer_sizes": (256, 512, 256),
+                "label_encoder_layer_sizes": (512, 256),
+                "decoder_layer_sizes": (512, 512),
+            },
+        }
+        | one_by_one("kl_weight", (0.0, 0.01, 0.1, 1.0))
+        | one_by_one("dropout", (0.1, 0.5))
+        | one_by_one("input_dropout", (0.0, 0.3, 0.7))
+        | one_by_one("weight_decay", (0.0, 0.1))
+        | one_by_one("lr", (0.0005, 0.001, 0.004))
+        | one_by_one("batch_size", (32, 64, 256))
+        | one_by_one("max_iter", (25, 100))
+        | one_by_one("n_samples", (4,))
+        | {
+            "GELU": {"activation": "gelu"},
+            "skip connection": {"skip_connection": True},
+            "label branch": {"label_branch": True},
+            "reconstruction": {"reconstruction": "gaussian", "recon_weight": 1e-3},
+        }
+    ),
+}
+
 MODELS = COMPARED | OTHERS
+for study in STUDIES.values():
+    MODELS |= study
