@@ -33,6 +33,11 @@ class SparseRows(NamedTuple):
     members: tuple = ()
 
     @property
+    def ndim(self):
+        """As of the dense rows: 2, or 3 where members have rows of their own."""
+        return 2 + len(self.members)
+
+    @property
     def shape(self):
         """Of the rows: (*members, B)."""
         return (*self.members, len(self.row_starts) // math.prod(self.members))

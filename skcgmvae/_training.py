@@ -101,7 +101,7 @@ class MultiLabelNet(NeuralNet):
         return {
             "loss": terms["loss"].detach(),
             "terms": {name: term.detach() for name, term in terms.items()},
-            "y_pred": output.heads.detach(),
+            "y_pred": output.heads.detach().flatten(0, -3),
         }
 
     def validation_step(self, batch, **fit_params):
@@ -110,10 +110,19 @@ class MultiLabelNet(NeuralNet):
             return {"loss": None, "y_pred": self.infer(x)}
 
     def infer(self, x, **fit_params):
-        """Logits (..., B, K, L) of a batch; by the average weights while training."""
+        """Logits (N, K, L) of a batch; by the average weights while training.
+
+        Of rows that members have to themselves, what each says of its own, those of the
+        first member first; of shared rows what the members say together.
+        """
         if self.average_weights_ is not None and not self.module_.training:
-            return functional_call(self.module_, self.average_weights_, (x["x"],))
-        return self.module_(x["x"])
+            logits = functional_call(self.module_, self.average_weights_, (x["x"],))
+        else:
+            logits = self.module_(x["x"])
+        if logits.ndim == 3:
+            return logits
+        own = x["x"].ndim == 3
+        return logits.flatten(0, 1) if own else logit_of_mean_probability(logits)
 
     @staticmethod
     def _weighted_means(terms, x):
@@ -133,7 +142,10 @@ class MultiLabelNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            n_rows = batch[1].shape[-2]
+            # Callbacks, and the log-loss, see the rows of all members as one lot.
+            x, y = batch
+            batch = x, y.flatten(0, -2)
+            n_rows = len(batch[1])
             steps.append((batch, step) if not training else (n_rows, step["terms"]))
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
@@ -154,9 +166,8 @@ class MultiLabelNet(NeuralNet):
 
     def _log_loss(self, steps):
         """The log-loss of the validation rows at the best scale of the logits."""
-        # Each member has rows of its own: here they are one lot.
-        logits = _rows([step["y_pred"].flatten(0, -3) for _, step in steps])
-        y = _rows([batch[1].flatten(0, -2) for batch, _ in steps])
+        logits = _rows([step["y_pred"] for _, step in steps])
+        y = _rows([batch[1] for batch, _ in steps])
         weight = None
         if "sample_weight" in steps[0][0][0]:
             weight = _rows([x["sample_weight"].flatten() for (x, _), _ in steps])
@@ -318,8 +329,7 @@ def logit_of_mean_probability(logits):
 
 def _mean_probabilities(logits):
     """Of the plain average of the heads: for skorch's callbacks, during training."""
-    probabilities = torch.sigmoid(logits.mean(dim=-2))
-    return probabilities.mean(dim=0) if probabilities.ndim > 2 else probabilities
+    return torch.sigmoid(logits.mean(dim=1))
 
 
 def _rows(parts):

@@ -15,6 +15,7 @@ SMALL = {
     "max_iter": 5,
     "min_steps_per_epoch": 5,
     "random_state": 0,
+    "n_members": 1,
     "device": "cpu",
 }
 

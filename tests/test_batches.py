@@ -152,7 +152,9 @@ def fitted(request):
     Y = (X @ rng.randn(20, 5) > 0).astype(int)
     X = sp.csr_matrix(X) if request.param == "sparse" else X
     # The sizes of the paper: small products use other kernels.
-    clf = CGMVAEClassifier(max_iter=1, min_steps_per_epoch=1, random_state=0)
+    clf = CGMVAEClassifier(
+        n_members=1, max_iter=1, min_steps_per_epoch=1, random_state=0
+    )
     return clf.fit(X, Y), clf._scaler.transform(X)
 
 
@@ -181,7 +183,9 @@ def test_result_for_a_row_hardly_depends_on_where_it_is_sent(fitted):
 def test_padding_does_not_show():
     rng = np.random.RandomState(0)
     X, Y = rng.randn(130, 4), rng.randint(2, size=(130, 3))
-    clf = CGMVAEClassifier(max_iter=1, min_steps_per_epoch=1, random_state=0)
+    clf = CGMVAEClassifier(
+        n_members=1, max_iter=1, min_steps_per_epoch=1, random_state=0
+    )
     clf.fit(X, Y)
     logits = clf.net_.logits(clf._scaler.transform(X))
     with torch.inference_mode():

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from skorch.callbacks import Callback, EpochScoring
 
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._batches import Batches, Rows
@@ -271,8 +272,6 @@ def test_members_hold_out_different_rows_and_between_them_learn_from_all():
     def watch(net, X, y=None, **_):
         seen["train"], seen["valid"] = X.index, net.train_split(None)[1].index
 
-    from skorch.callbacks import Callback
-
     class Watch(Callback):
         on_train_begin = staticmethod(watch)
 
@@ -299,6 +298,21 @@ def test_members_go_on_learning(sparse):
     assert np.isfinite(clf.predict_proba(X)).all()
     fresh = CGMVAEClassifier(n_members=2, **SMALL).partial_fit(X, Y_)
     assert fresh.transform(X).shape == (150, 8)
+
+
+def test_callbacks_see_rows_and_predictions_that_belong_together():
+    X, Y_ = table()
+    scoring = [
+        EpochScoring("f1_micro", name="valid_f1", lower_is_better=False),
+        EpochScoring("f1_micro", name="train_f1", on_train=True),
+    ]
+    parameters = SMALL | {"max_iter": 40, "batch_size": 7}
+    clf = CGMVAEClassifier(n_members=M, callbacks=scoring, **parameters).fit(X, Y_)
+    # Chance, which is what rows and predictions out of step would give, is below .5.
+    assert clf.history_[-1, "train_f1"] > 0.7
+    assert clf.history_[-1, "valid_f1"] > 0.6
+    shared = clf.net_.predict_proba(clf._scaler.transform(X))
+    assert ((shared >= 0.5) == clf.predict(X)).mean() > 0.95
 
 
 def test_weights_count_for_members_too():

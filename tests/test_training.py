@@ -22,6 +22,7 @@ from skcgmvae._losses import CGMVAELoss
 from skcgmvae._training import best_logit_scale, resolve_device
 
 TINY = {
+    "n_members": 1,
     "latent_dim": 2,
     "embedding_dim": 4,
     "encoder_layer_sizes": (8,),

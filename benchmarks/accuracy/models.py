@@ -137,7 +137,6 @@ OTHERS = {
 }
 
 
-
 def variants(parameters):
     """C-GMVAE with one thing changed, for each, {name: model}."""
     return {
