@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import __main__ as accuracy
-from benchmarks.accuracy import models, report, rst, summary
+from benchmarks.accuracy import report, rst, studies, summary
 from benchmarks.accuracy.protocol import METRICS, PROTOCOLS
 from benchmarks.records import append, read
 
@@ -184,7 +184,7 @@ def test_a_failure_is_told_in_words_and_ranked_last(records):
 
 
 def test_the_report_is_rst_and_the_picture_svg(monkeypatch, records):
-    monkeypatch.setattr(models, "STUDIES", {"Less": ["logistic"]}, raising=False)
+    monkeypatch.setattr(studies, "STUDIES", {"Less": ["logistic"]})
     files = report.make(records)
     assert set(files) == set(report.FILES)
     for name, text in files.items():
@@ -222,12 +222,28 @@ def test_peers_alone_and_a_model_that_always_fails(records):
 def test_ablation_table_is_by_data_set_with_their_mean(records):
     variants = ["logistic", "C-GMVAE", "MLkNN", "never run"]
     # MLkNN lacks yeast, so that there is no mean to compare.
-    text = report.ablation_table(records, ["scene", "yeast"], variants)
+    text = studies.ablation_table(records, ["scene", "yeast"], variants)
     assert "mean of" not in text and "never run" not in text
-    text = report.ablation_table(records, ["scene", "yeast"], variants[:2])
+    text = studies.ablation_table(records, ["scene", "yeast"], variants[:2])
     assert warnings_of(text) == []
     assert row(text, "mean of 2") == ["mean of 2", "logistic", *["**0.660**"] * 5, "–"]
     assert row(text, "scene") == ["scene", "logistic", *["**0.600**"] * 5, "1"]
+
+
+def test_fewer_rows_stand_beside_all_rows(records):
+    half = [record | {"fraction": 0.5} for record in records if "failure" not in record]
+    half = [record for record in half if record["model"] == "C-GMVAE"]
+    text = report.make(records + half)["accuracy_studies.rst"]
+    assert warnings_of(text) == []
+    rows = [line for line in text.splitlines() if "of the rows" in line]
+    named = [line.split("C-GMVAE, ")[1][:10] for line in rows if "scene" in line]
+    assert named == ["100% of th", "50% of the"]
+    assert "logistic" not in text
+    # They are in no other table.
+    assert (
+        report.make(records + half)["accuracy.rst"]
+        == report.make(records)["accuracy.rst"]
+    )
 
 
 def test_the_command_writes_and_removes_what_is_of_an_earlier_report(
@@ -238,11 +254,11 @@ def test_the_command_writes_and_removes_what_is_of_an_earlier_report(
     output = tmp_path / "output"
     command = ["--records", str(tmp_path / "records.jsonl"), "report"]
     command += ["--output", str(output)]
-    monkeypatch.setattr(models, "STUDIES", {"Less": ["logistic"]}, raising=False)
+    monkeypatch.setattr(studies, "STUDIES", {"Less": ["logistic"]})
     accuracy.main(command)
     assert {path.name for path in output.iterdir()} == set(report.FILES)
     assert str(output / "accuracy.rst") in capsys.readouterr().out
-    monkeypatch.setattr(models, "STUDIES", {})
+    monkeypatch.setattr(studies, "STUDIES", {})
     accuracy.main(command)
     written = {path.name for path in output.iterdir()}
     assert written == set(report.FILES) - {"accuracy_studies.rst"}

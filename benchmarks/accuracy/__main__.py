@@ -32,9 +32,13 @@ DATASETS = (
     "imdb",
 )
 
+QUICK = ("emotions", "sider")
+
 
 def run(arguments):
     """Run what has no record yet, and append its record."""
+    if arguments.quick:
+        arguments.datasets, arguments.splits = QUICK, 1
     # One split of everything first, then the next.
     tasks = [
         Task(dataset, model, seed, arguments.fraction)
@@ -62,9 +66,14 @@ def main(argv=None):
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("run", help="run what has no record yet")
     command.add_argument("--datasets", nargs="+", default=DATASETS)
-    command.add_argument("--models", nargs="+", default=list(COMPARED), choices=MODELS)
+    command.add_argument(
+        "--models", nargs="+", default=list(COMPARED), choices=MODELS, metavar="MODEL"
+    )
     command.add_argument("--folder", help="of the data sets, if not SKCGMVAE_DATA")
     command.add_argument("--splits", type=int, default=3)
+    command.add_argument(
+        "--quick", action="store_true", help="two data sets, one split"
+    )
     command.add_argument("--fraction", type=float, default=1.0, help="of training rows")
     command.add_argument("--jobs", type=int, default=1, help="fits at a time")
     command.add_argument("--max-seconds", type=float, default=900.0, help="of one fit")

@@ -5,7 +5,6 @@ The same records give the same files, letter for letter, in whatever order they 
 
 import numpy as np
 
-from benchmarks.accuracy import models as defined
 from benchmarks.accuracy import summary
 from benchmarks.accuracy.models import OURS
 from benchmarks.accuracy.picture import critical_difference_svg
@@ -21,6 +20,7 @@ from benchmarks.accuracy.rst import (
     short,
     title,
 )
+from benchmarks.accuracy.studies import studies
 
 FILES = (
     "accuracy.rst",
@@ -49,7 +49,7 @@ def write(records, folder):
 
 def make(records):
     """The files of the report, {name: text}."""
-    records = summary.full_size(records)
+    everything, records = records, summary.full_size(records)
     models = summary.models_of(records)
     compared = [record for record in records if record["model"] in models]
     datasets = summary.datasets_of(compared)
@@ -75,7 +75,7 @@ def make(records):
             summary.mean_ranks(summary.ranks(scores)),
             summary.critical_difference(len(models), len(datasets)),
         )
-    if sections := list(studies(records, getattr(defined, "STUDIES", {}))):
+    if sections := list(studies(everything)):
         files["accuracy_studies.rst"] = document(title("Studies", "="), *sections)
     return files
 
@@ -334,43 +334,3 @@ def summary_table(records, scores, datasets, models):
         and the median of the seconds of a fit on one thread, over what all models
         could run: {counted(common.sum(), "data set")}."""
     )
-
-
-def studies(records, wanted):
-    """A section a study, of those that there are records of.
-
-    ``wanted`` is {title: names of variants}; C-GMVAE itself is a row of each.
-    """
-    for name, variants in wanted.items():
-        datasets = summary.datasets_of(r for r in records if r["model"] in variants)
-        if datasets:
-            yield title(name, "-")
-            names = [OURS, *(variant for variant in variants if variant != OURS)]
-            yield ablation_table(records, datasets, names)
-            yield paragraph("Means over splits; " + PROTOCOLS["validation"] + ".")
-
-
-def ablation_table(records, datasets, variants, protocol="validation"):
-    """Variants by metrics, a block a data set and one of their mean.
-
-    The mean is over the data sets that all the variants have, and has no block where
-    this is but one.
-    """
-    records = summary.full_size(records)
-    variants = summary.models_of(records, variants)
-    scores = summary.mean_scores(records, datasets, variants, protocol)
-    counts = summary.split_counts(records)
-    blocks = [
-        (dataset, scores[d], [counts.get((dataset, v), 0) for v in variants])
-        for d, dataset in enumerate(datasets)
-    ]
-    common = summary.common_datasets(scores)
-    if common.sum() > 1:
-        mean = scores[common].mean(axis=0)
-        blocks.append((f"mean of {common.sum()}", mean, [None] * len(variants)))
-    rows = []
-    for name, block, splits in blocks:
-        columns = [best_in_bold(block[:, m]) for m in range(len(METRICS))]
-        columns.append([number(n, "d") for n in splits])
-        rows += zip([name] * len(variants), variants, *columns, strict=True)
-    return rst_table(["data set", "model", *METRICS, "splits"], rows)

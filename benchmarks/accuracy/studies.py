@@ -1,0 +1,63 @@
+"""Tables of variants of one model: the paper's experiments, and our own."""
+
+from benchmarks.accuracy import summary
+from benchmarks.accuracy.models import OURS, STUDIES
+from benchmarks.accuracy.protocol import METRICS, PROTOCOLS
+from benchmarks.accuracy.rst import best_in_bold, number, paragraph, rst_table, title
+
+
+def studies(records):
+    """A section a study that there are records of; C-GMVAE itself is a row of each."""
+    full = summary.full_size(records)
+    for name, variants in STUDIES.items():
+        datasets = summary.datasets_of(r for r in full if r["model"] in variants)
+        if datasets:
+            yield title(name, "-")
+            names = [OURS, *(variant for variant in variants if variant != OURS)]
+            yield ablation_table(full, datasets, names)
+            yield paragraph("Means over splits; " + PROTOCOLS["validation"] + ".")
+    yield from fewer_rows(records)
+
+
+def fewer_rows(records):
+    """Models trained on a part of the training rows, beside all models on all."""
+    parts = [record for record in records if record["fraction"] < 1]
+    if not parts:
+        return
+    shown = {record["model"] for record in parts} | {"C-GMVAE, published code"}
+    datasets = summary.datasets_of(parts)
+    named = [
+        record | {"model": f"{record['model']}, {record['fraction']:.0%} of the rows"}
+        for record in sorted(records, key=lambda r: (r["model"], -r["fraction"]))
+        if record["model"] in shown
+    ]
+    names = list(dict.fromkeys(record["model"] for record in named))
+    yield title("Fewer training rows (the paper's Table 5 and figure 2)", "-")
+    yield ablation_table([r | {"fraction": 1} for r in named], datasets, names)
+    yield paragraph("Means over splits; " + PROTOCOLS["validation"] + ".")
+
+
+def ablation_table(records, datasets, variants, protocol="validation"):
+    """Variants by metrics, a block a data set and one of their mean.
+
+    The mean is over the data sets that all the variants have, and has no block where
+    this is but one.
+    """
+    records = summary.full_size(records)
+    variants = summary.models_of(records, variants)
+    scores = summary.mean_scores(records, datasets, variants, protocol)
+    counts = summary.split_counts(records)
+    blocks = [
+        (dataset, scores[d], [counts.get((dataset, v), 0) for v in variants])
+        for d, dataset in enumerate(datasets)
+    ]
+    common = summary.common_datasets(scores)
+    if common.sum() > 1:
+        mean = scores[common].mean(axis=0)
+        blocks.append((f"mean of {common.sum()}", mean, [None] * len(variants)))
+    rows = []
+    for name, block, splits in blocks:
+        columns = [best_in_bold(block[:, m]) for m in range(len(METRICS))]
+        columns.append([number(n, "d") for n in splits])
+        rows += zip([name] * len(variants), variants, *columns, strict=True)
+    return rst_table(["data set", "model", *METRICS, "splits"], rows)
