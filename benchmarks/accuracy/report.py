@@ -52,6 +52,7 @@ def make(records):
     everything, records = records, summary.full_size(records)
     models = summary.models_of(records)
     compared = [record for record in records if record["model"] in models]
+    compared = summary.on_shared_splits(compared)
     datasets = summary.datasets_of(compared)
     scores = summary.mean_scores(compared, datasets, models)
     files = {}
@@ -109,7 +110,8 @@ def protocol_in_words(records, datasets):
         f"""{counted(len(datasets), "data set")}, each split at random into 80 %
         training, 10 % validation and 10 % test rows, {counted(splits, "time")} at
         most. A model sees the training rows only; rows to stop or to calibrate by are
-        taken from these. Figures are of the test rows, and means over splits.""",
+        taken from these. Figures are of the test rows, and means over the splits that
+        all models of a data set were run on; the tables say how many.""",
         f"""{listed(METRICS[:-1])} need a threshold on the probabilities, one for all
         labels, from {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} in steps of 0.05. There
         are three ways to come by it, each with tables of its own: for each metric the
@@ -249,10 +251,7 @@ def cost_table(records, dataset, models, counts):
     for field in ("fit_seconds", "predict_seconds"):
         columns.append(list(map(short, column(lambda r, f=field: r[f]))))
     columns.append([number(v, ".0f") for v in column(lambda r: r["peak_mib"])])
-    fewer = summary.fewer_splits(records)
-    ours = counts.get((dataset, OURS))
-    splits = [(counts[dataset, m], (dataset, m) in fewer) for m in models]
-    columns.append([f"{n} of {ours}" if few else f"{n}" for n, few in splits])
+    columns.append([str(counts[dataset, model]) for model in models])
     header = ["model", *RANKING, "fit s", "predict s", "peak MiB", "splits"]
     rows = zip(models, *columns, strict=True)
     return rst_table(header, rows, f"{dataset}, no threshold; time and memory")
@@ -269,9 +268,6 @@ def notes_on_fits(records, dataset, models, have):
     failed = {record["model"] for record in failures}
     if absent := [m for m in models if m not in have and m not in failed]:
         yield f"Not run: {'; '.join(absent)}."
-    fewer = summary.fewer_splits(records)
-    if fewer := [model for model in models if (dataset, model) in fewer]:
-        yield f"Means over fewer splits than those of {OURS}: {'; '.join(fewer)}."
 
 
 def latent_space(records, datasets, models):

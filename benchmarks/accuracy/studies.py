@@ -45,6 +45,8 @@ def ablation_table(records, datasets, variants, protocol="validation"):
     """
     records = summary.full_size(records)
     variants = summary.models_of(records, variants)
+    chosen = [r for r in records if r["model"] in variants and r["dataset"] in datasets]
+    records = summary.on_shared_splits(chosen)
     scores = summary.mean_scores(records, datasets, variants, protocol)
     counts = summary.split_counts(records)
     blocks = [

@@ -26,6 +26,28 @@ def full_size(records):
     return sorted(chosen, key=lambda record: record["split"])
 
 
+def on_shared_splits(records):
+    """The records on splits that all models of a data set have, and all failures.
+
+    Models are compared on the same rows; one that fails on a data set is in no other
+    model's way.
+    """
+    failed = {(r["dataset"], r["model"]) for r in records if "failure" in r}
+    splits = {}
+    for record in records:
+        key = record["dataset"], record["model"]
+        if key not in failed:
+            splits.setdefault(key, set()).add(record["split"])
+    shared = {}
+    for (dataset, _), found in splits.items():
+        shared[dataset] = shared.get(dataset, found) & found
+    return [
+        r
+        for r in records
+        if "failure" in r or r["split"] in shared.get(r["dataset"], {r["split"]})
+    ]
+
+
 def datasets_of(records):
     """The data sets that there are records of, by name."""
     return sorted({record["dataset"] for record in records})
@@ -45,7 +67,7 @@ def is_peer(model):
 def split_means(records, value):
     """The mean of ``value(record)`` over splits, {(dataset, model): mean}.
 
-    Over the splits that a model has. ``value`` is a number or some, or None.
+    ``value`` is a number or some, or None.
     """
     values = {}
     for record in records:
@@ -63,12 +85,6 @@ def split_counts(records):
             key = record["dataset"], record["model"]
             counts[key] = counts.get(key, 0) + 1
     return counts
-
-
-def fewer_splits(records):
-    """The (dataset, model) with results on fewer splits than C-GMVAE has there."""
-    counts = split_counts(records)
-    return {key for key, n in counts.items() if n < counts.get((key[0], OURS), 0)}
 
 
 def mean_scores(records, datasets, models, protocol="validation"):
