@@ -101,7 +101,7 @@ _START = threading.Lock()
 def run_apart(task, setting):
     """:func:`run_one` in a new process; a record that says so where it fails."""
     receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_send, args=(sender, task, setting))
+    process = _CONTEXT.Process(target=_send, args=(sender, task, setting), daemon=True)
     with _START:
         process.start()
     sender.close()
@@ -179,7 +179,8 @@ def about_latent_space(model, parts):
     0.1. The probe is a logistic regression a label, whose penalty is the one of best
     micro-F1 on the validation rows, like its threshold.
     """
-    Z_train, Z_valid, Z_test = (model.transform(X) for X, _ in parts)
+    # In float32 the search for the probe's minimum gives up early.
+    Z_train, Z_valid, Z_test = (model.transform(X).astype(float) for X, _ in parts)
     Y_train, Y_valid, Y_test = (Y for _, Y in parts)
     best = -1.0
     for penalty in PENALTIES:
