@@ -85,10 +85,23 @@ def test_means_are_over_the_splits_that_a_model_has(records):
 
 def test_models_are_compared_on_the_splits_that_all_have(records):
     alone = record("yeast", "C-GMVAE", 0.0, 2)
-    assert summary.on_shared_splits([*records, alone]) == records
+    models = ["C-GMVAE", "logistic", "MLkNN", "MLP"]
+    assert summary.on_shared_splits([*records, alone], models) == records
     # One that fails is in nobody's way, nor are the splits of another data set.
     partly = [record("scene", "MLP", 0.3, 1), failure("scene", "MLP", "no time")]
-    assert summary.on_shared_splits([*records, *partly]) == [*records, partly[1]]
+    found = summary.on_shared_splits([*records, *partly], models)
+    assert found == [*records, partly[1]]
+
+
+def test_a_model_that_was_not_run_everywhere_is_not_ranked(records):
+    kept = report.make(records)
+    files = report.make([*records, record("scene", "kNN", 0.99)])
+    assert files["accuracy_summary.rst"] == kept["accuracy_summary.rst"]
+    assert files["critical_difference.svg"] == kept["critical_difference.svg"]
+    text = files["accuracy.rst"]
+    assert "not ranked: kNN" in text
+    scene = text[text.index("scene, threshold chosen") :]
+    assert row(scene, "kNN") == ["kNN", *["**0.990**"] * 5]
 
 
 def test_level_models_share_ranks_and_lacking_ones_share_the_last():
@@ -221,7 +234,8 @@ def test_a_single_model_has_tables_and_no_picture(records, name):
 
 def test_peers_alone_and_a_model_that_always_fails(records):
     records = [r for r in records if r["model"] == "logistic"]
-    files = report.make([*records, failure("yeast", "MLP", "out of memory")])
+    failures = [failure(d, "MLP", "out of memory") for d in ("yeast", "scene")]
+    files = report.make([*records, *failures])
     for name in ("accuracy.rst", "accuracy_summary.rst"):
         assert warnings_of(files[name]) == []
     assert row(files["accuracy.rst"], "MLP")[-1] == "0 of 2"

@@ -52,29 +52,31 @@ def make(records):
     everything, records = records, summary.full_size(records)
     models = summary.models_of(records)
     compared = [record for record in records if record["model"] in models]
-    compared = summary.on_shared_splits(compared)
+    ranked = summary.run_everywhere(compared, models)
+    compared = summary.on_shared_splits(compared, ranked)
     datasets = summary.datasets_of(compared)
-    scores = summary.mean_scores(compared, datasets, models)
+    scores = summary.mean_scores(compared, datasets, ranked)
     files = {}
-    if models:
+    if ranked:
         files["accuracy.rst"] = document(
             title("Accuracy", "="),
-            *picture_in_text(models),
+            *picture_in_text(ranked),
             protocol_in_words(compared, datasets),
             title("Mean ranks", "-"),
-            *mean_rank_table(compared, scores, datasets, models),
-            *bars(scores, datasets, models),
+            *mean_rank_table(compared, scores, datasets, ranked),
+            *not_ranked(models, ranked),
+            *bars(scores, datasets, ranked),
             *(part for d in datasets for part in dataset_section(compared, d, models)),
             *latent_space(compared, datasets, models),
         )
         files["accuracy_summary.rst"] = document(
-            *summary_table(compared, scores, datasets, models)
+            *summary_table(compared, scores, datasets, ranked)
         )
-    if len(models) > 1:
+    if len(ranked) > 1:
         files["critical_difference.svg"] = critical_difference_svg(
-            models,
+            ranked,
             summary.mean_ranks(summary.ranks(scores)),
-            summary.critical_difference(len(models), len(datasets)),
+            summary.critical_difference(len(ranked), len(datasets)),
         )
     if sections := list(studies(everything)):
         files["accuracy_studies.rst"] = document(title("Studies", "="), *sections)
@@ -150,8 +152,8 @@ def mean_rank_table(records, scores, datasets, models):
     yield paragraph(
         f"""Mean ranks, 1 being the best, over {scores[:, 0].size} cells:
         {counted(len(datasets), "data set")} by {len(METRICS)} metrics. Level models
-        share their ranks. On a data set that a model lacks, because its fit failed or
-        was not made, it is last. {fit_time_in_words(models)}"""
+        share their ranks. On a data set where its fit failed a model is last.
+        {fit_time_in_words(models)}"""
     )
     if len(models) > 1:
         difference = summary.critical_difference(len(models), len(datasets))
@@ -162,6 +164,12 @@ def mean_rank_table(records, scores, datasets, models):
             rank over the metrics: the metrics of one data set judge the same
             predictions, and are not independent."""
         )
+
+
+def not_ranked(models, ranked):
+    """The models that were not run on every data set."""
+    if rest := [model for model in models if model not in ranked]:
+        yield paragraph(f"Not run on every data set, so not ranked: {'; '.join(rest)}.")
 
 
 def fit_time_in_words(models):

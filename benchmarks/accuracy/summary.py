@@ -26,17 +26,24 @@ def full_size(records):
     return sorted(chosen, key=lambda record: record["split"])
 
 
-def on_shared_splits(records):
-    """The records on splits that all models of a data set have, and all failures.
+def run_everywhere(records, models):
+    """The models that were run on every data set, whether or not they failed."""
+    datasets = set(datasets_of(records))
+    found = {(record["dataset"], record["model"]) for record in records}
+    return [m for m in models if all((dataset, m) in found for dataset in datasets)]
 
-    Models are compared on the same rows; one that fails on a data set is in no other
-    model's way.
+
+def on_shared_splits(records, models):
+    """The records on splits that all of ``models`` have, and all failures.
+
+    Models are compared on the same rows. One that fails on a data set is in no other
+    model's way there.
     """
     failed = {(r["dataset"], r["model"]) for r in records if "failure" in r}
     splits = {}
     for record in records:
         key = record["dataset"], record["model"]
-        if key not in failed:
+        if record["model"] in models and key not in failed:
             splits.setdefault(key, set()).add(record["split"])
     shared = {}
     for (dataset, _), found in splits.items():
