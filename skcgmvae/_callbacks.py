@@ -13,13 +13,25 @@ from tqdm import tqdm
 class KeepBest(Callback):
     """Early stopping, the best weights, and an end to training that diverges.
 
+    The heads of a network share no parameters, so each is stopped by itself: a linear
+    path can be at its best, and soon past it, when the network beside it has hardly
+    begun. Of each head those weights are kept with which it alone had the lowest
+    log-loss; then its logits are weighed against the others'.
+
     Parameters
     ----------
     patience : int
-        Stop when ``valid_loss`` has not improved for so many epochs, and restore the
-        weights of the best. Without validation rows, the last epoch is the best.
+        Stop when no head has improved for so many epochs, and restore the best weights
+        of each. Without validation rows, the last epoch is the best.
     tol : float
         How much better, in log-loss, counts as an improvement.
+
+    Attributes
+    ----------
+    best_epoch_ : int
+        Of the first head.
+    best_logit_scale_ : list of K floats, or None
+        The weight of each head's logits, at their best; None without validation rows.
     """
 
     def __init__(self, patience, tol):
@@ -31,43 +43,52 @@ class KeepBest(Callback):
         return self
 
     def on_train_begin(self, net, **kwargs):
-        self.best_loss_ = np.inf
         self.best_epoch_ = len(net.history) or None
         # What an earlier training left is better than nothing.
         self.best_weights_ = net.current_weights() if net.history else None
-        self.misses_ = 0
+        self.held_out_ = None
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
         epoch = net.history[-1]
         if not np.isfinite([epoch["train_loss"], epoch.get("valid_loss", 0.0)]).all():
             self._diverged(net, epoch["epoch"])
-            return
-        if "valid_loss" not in epoch:
-            # The training loss is older than the last step, which may be the fatal one.
-            if net.predicts_finite(dataset_train):
-                self._keep(net, epoch)
-            else:
-                self._diverged(net, epoch["epoch"])
-            return
-        loss = epoch["valid_loss"]
-        if loss < self.best_loss_:
-            self.misses_ = 0 if loss < self.best_loss_ - self.tol else self.misses_ + 1
-            self.best_loss_ = loss
-            self._keep(net, epoch)
+        elif "valid_loss" in epoch:
+            self._compare(net, epoch)
+        # The training loss is older than the last step, which may be the fatal one.
+        elif net.predicts_finite(dataset_train):
+            self.best_epoch_ = epoch["epoch"]
+            self.best_weights_ = net.current_weights()
         else:
-            self.misses_ += 1
-        if self.misses_ >= self.patience:
-            net.request_stop()
+            self._diverged(net, epoch["epoch"])
 
     def on_train_end(self, net, **kwargs):
         if self.best_weights_ is not None:
             net.load_weights(self.best_weights_)
-        self.best_weights_ = None
+        if self.held_out_ is not None:
+            _, self.best_logit_scale_ = self.held_out_.best_scale()
+        self.best_weights_ = self.held_out_ = None
 
-    def _keep(self, net, epoch):
-        self.best_epoch_ = epoch["epoch"]
-        self.best_logit_scale_ = epoch.get("valid_logit_scale", self.best_logit_scale_)
-        self.best_weights_ = net.current_weights()
+    def _compare(self, net, epoch):
+        losses = epoch["valid_head_loss"]
+        if self.held_out_ is None:  # the first epoch
+            self.best_losses_ = [np.inf] * len(losses)
+            self.misses_ = [0] * len(losses)
+            self.best_weights_ = {}
+            self.held_out_ = copy.deepcopy(net.held_out_)
+        for head, loss in enumerate(losses):
+            best = self.best_losses_[head]
+            self.misses_[head] = 0 if loss < best - self.tol else self.misses_[head] + 1
+            if loss < best:
+                self._keep(net, epoch, head)
+        if min(self.misses_) >= self.patience:
+            net.request_stop()
+
+    def _keep(self, net, epoch, head):
+        self.best_losses_[head] = epoch["valid_head_loss"][head]
+        self.best_weights_ |= net.current_weights(head)
+        self.held_out_.logits[:, head] = net.held_out_.logits[:, head]
+        if head == 0:
+            self.best_epoch_ = epoch["epoch"]
 
     def _diverged(self, net, epoch):
         lr = net.lr
@@ -109,10 +130,10 @@ class ProgressBar(Callback):
 
 
 class EpochLines(PrintLog):
-    """skorch's line an epoch, without the column that holds a list."""
+    """skorch's line an epoch, without the columns that hold lists."""
 
     def __init__(self):
-        super().__init__(keys_ignored=["valid_logit_scale"])
+        super().__init__(keys_ignored=["valid_logit_scale", "valid_head_loss"])
 
 
 class ScikitLearnCallbacks(Callback):

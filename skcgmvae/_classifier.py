@@ -111,9 +111,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         steps, so that small data are trained as long as large ones.
     early_stopping : bool, default=True
         Hold out rows, label-balanced, from each member others, stop when the log-loss
-        of what each member says of its own no longer improves, and keep the weights
-        of the best epoch. The log-loss is taken at the best scale of the logits, which
-        is kept too: ``logit_scale_``.
+        of what each member says of its own no longer improves, neither the network's
+        nor the linear path's, and keep the weights of the best epoch of each. The
+        log-loss is taken at the best scale of the logits; ``logit_scale_`` is that of
+        the two together.
     validation_fraction : float, default=0.1
         Fraction of the rows held out from each member for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
@@ -161,7 +162,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
-        The epoch, from 1, whose weights were kept.
+        The epoch, from 1, whose weights the network kept.
     n_features_in_ : int
         Number of features seen in :meth:`fit`.
     feature_names_in_ : ndarray of str of shape (n_features,)

@@ -261,6 +261,11 @@ class CGMVAE(nn.Module):
             if label_log_odds is not None:
                 self.linear_path.bias.data.copy_(label_log_odds / LINEAR_SPEED)
 
+    @staticmethod
+    def head_of(name):
+        """Whose a parameter is: the network's, 0, or the linear path's, 1."""
+        return int(name.startswith("linear_path."))
+
     def encode(self, x):
         """The posterior mean of q(z|x); (B, D) -> (B, d)."""
         return self.feature_encoder(x)[0]

@@ -2,25 +2,24 @@
 
 The seam to a model is two torch modules. The module has ``training_output(x, y)``
 and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads, as does
-``heads`` of that output. The criterion takes the output and ``y`` and returns a dict of
-loss terms, one value a row, with their sum under ``"loss"``. A module may be an
-ensemble: its ``members`` is (), or (M,), which then leads the shapes of all of these.
+``heads`` of that output. Heads share no parameters; where there are several,
+``head_of(name)`` says whose a parameter is. The criterion takes the output and ``y``
+and returns a dict of loss terms, one value a row, with their sum under ``"loss"``. A
+module may be an ensemble: its ``members`` is (), or (M,), which then leads the shapes
+of all of these.
 Nothing here knows which model it is.
 """
 
 import warnings
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch.func import functional_call
-from torch.nn.functional import logsigmoid
 
 from skcgmvae._batches import Batches, Chunks, Rows
+from skcgmvae._calibration import HeldOut, logit_of_mean_probability
 
 
 class MultiLabelNet(NeuralNet):
@@ -44,6 +43,7 @@ class MultiLabelNet(NeuralNet):
     def __init__(self, *args, ema_decay=0.0, **kwargs):
         self.ema_decay = ema_decay
         self.average_weights_ = None
+        self.held_out_ = None
         self.stop_requested_ = False
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
@@ -149,7 +149,7 @@ class MultiLabelNet(NeuralNet):
             steps.append((batch, step) if not training else (n_rows, step["terms"]))
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        losses = self._training_losses(steps) if training else self._log_loss(steps)
+        losses = self._training_losses(steps) if training else self._log_losses(steps)
         for name, loss in losses.items():
             self.history.record(f"{prefix}_{name}", loss)
         # What skorch's Checkpoint goes by.
@@ -164,15 +164,20 @@ class MultiLabelNet(NeuralNet):
         means = sizes @ terms.cpu() / sizes.sum()
         return dict(zip(steps[0][1], means.tolist(), strict=True))
 
-    def _log_loss(self, steps):
-        """The log-loss of the validation rows at the best scale of the logits."""
-        logits = _rows([step["y_pred"] for _, step in steps])
-        y = _rows([batch[1] for batch, _ in steps])
+    def _log_losses(self, steps):
+        """The log-loss of the validation rows at the best scale of the logits.
+
+        Of the heads together, and of each alone. What the heads said stays at hand for
+        the callbacks, until the training ends.
+        """
         weight = None
         if "sample_weight" in steps[0][0][0]:
             weight = _rows([x["sample_weight"].flatten() for (x, _), _ in steps])
-        loss, scale = best_logit_scale(logits, y, weight)
-        return {"loss": loss, "logit_scale": scale}
+        logits = _rows([step["y_pred"] for _, step in steps])
+        self.held_out_ = HeldOut(logits, _rows([y for (_, y), _ in steps]), weight)
+        loss, scale = self.held_out_.best_scale()
+        alone = [self.held_out_.best_scale([k])[0] for k in range(logits.shape[1])]
+        return {"loss": loss, "logit_scale": scale, "head_loss": alone}
 
     # -- the average of the weights ----------------------------------------------
 
@@ -187,12 +192,18 @@ class MultiLabelNet(NeuralNet):
         if self.average_weights_ is not None:
             self.load_weights(self.average_weights_)
             self.average_weights_ = None
+        self.held_out_ = None
 
-    def current_weights(self):
-        """A copy of the weights that a prediction would use now, by name."""
-        return _copy(
-            (self.average_weights_ or dict(self.module_.named_parameters())).items()
-        )
+    def current_weights(self, head=None):
+        """A copy of the weights that a prediction would use now, by name.
+
+        All of them, or those of one head.
+        """
+        weights = self.average_weights_ or dict(self.module_.named_parameters())
+        if head is not None:
+            head_of = getattr(self.module_, "head_of", lambda name: 0)
+            weights = {name: w for name, w in weights.items() if head_of(name) == head}
+        return _copy(weights.items())
 
     def predicts_finite(self, dataset):
         """Whether the weights still give numbers for the first rows of a dataset."""
@@ -270,61 +281,6 @@ class MultiLabelNet(NeuralNet):
             return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
 
         return self.apply(X, function)
-
-
-def best_logit_scale(logits, y, weight=None):
-    """The weight of each head's logits in the sum that has the lowest log-loss.
-
-    A network goes on to learn to rank labels long after it has begun to be too sure
-    of itself; with the scale free, the log-loss of held-out rows tells the two apart
-    (temperature scaling: Guo et al., ICML 2017). With several heads it also says how
-    far to trust each. The loss is convex. A unit Gaussian around the plain average of
-    the heads keeps a handful of rows from deciding alone.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (N, K, L)
-    y : ndarray of shape (N, L)
-    weight : ndarray of shape (N,), optional
-
-    Returns
-    -------
-    loss : float
-        The mean log-loss over rows and labels; NaN if the logits are not finite.
-    scale : list of K floats in [0.01, 10]
-    """
-    if not np.isfinite(logits).all():
-        return float("nan"), [1.0] * logits.shape[1]
-    logits, n_heads = logits.astype(np.float64), logits.shape[1]
-    if weight is None or not weight.sum() > 0:  # a weight may vanish in float32
-        weight = np.ones(len(y))
-    weight = weight[:, None] / weight.sum() / y.shape[1]
-    prior = 0.5 / y.size
-
-    def log_loss(scale):
-        total = np.einsum("k,nkl->nl", scale, logits)
-        loss = (weight * (np.logaddexp(0, total) - y * total)).sum()
-        slope = np.einsum("nkl,nl->k", logits, weight * (expit(total) - y))
-        away = scale - 1 / n_heads
-        return loss, slope, prior * away @ away, 2 * prior * away
-
-    def objective(scale):
-        loss, slope, penalty, penalty_slope = log_loss(scale)
-        return loss + penalty, slope + penalty_slope
-
-    start = np.full(n_heads, 1 / n_heads)
-    best = minimize(objective, start, jac=True, bounds=[(0.01, 10)] * n_heads).x
-    return float(log_loss(best)[0]), best.tolist()
-
-
-def logit_of_mean_probability(logits):
-    """What the members of an ensemble say together; (M, ...) -> (...).
-
-    Probabilities are averaged, their logit is taken without making them: far from 0
-    they would be 0 or 1.
-    """
-    total = logsigmoid(logits).logsumexp(dim=0)
-    return total - logsigmoid(-logits).logsumexp(dim=0)
 
 
 def _mean_probabilities(logits):

@@ -7,19 +7,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.optimize import minimize
-from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
-from torch import distributions as td
+from test_calibration import best_by_search
 
 from skcgmvae import CGMVAEClassifier
+from skcgmvae._calibration import HeldOut
 from skcgmvae._callbacks import KeepBest
 from skcgmvae._losses import CGMVAELoss
-from skcgmvae._training import best_logit_scale, resolve_device
+from skcgmvae._training import resolve_device
 
 TINY = {
     "n_members": 1,
@@ -57,123 +54,6 @@ def assert_same_weights(found, expected, **tolerance):
 
 def all_finite(clf):
     return all(torch.isfinite(p).all() for p in clf.net_.module_.parameters())
-
-
-# -- the scale of the logits -----------------------------------------------------
-
-
-def negative_log_posterior(scale, logits, y, weight=None):
-    """Of Bernoulli labels, weighted, and scales around the plain average of heads."""
-    total = torch.from_numpy(sum(w * logits[:, k] for k, w in enumerate(scale)))
-    log_p = td.Bernoulli(logits=total).log_prob(torch.from_numpy(y)).numpy()
-    weight = np.ones(len(y)) if weight is None else weight
-    likelihood = np.average(log_p, axis=0, weights=weight).sum() * len(y)
-    return -likelihood - norm.logpdf(scale, loc=1 / len(scale)).sum()
-
-
-def best_by_scipy(logits, y, weight=None):
-    """By a search that knows no gradients."""
-    n_heads = logits.shape[1]
-    return minimize(
-        negative_log_posterior,
-        np.full(n_heads, 0.5),
-        (logits, y, weight),
-        method="Nelder-Mead",
-        bounds=[(0.01, 10)] * n_heads,
-        options={"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000},
-    )
-
-
-def draw_problem(seed, true_scale, n_rows=200):
-    """Logits of as many heads as there are scales, and labels drawn from their sum."""
-    rng = np.random.RandomState(seed)
-    logits = 2 * rng.randn(n_rows, len(true_scale), 3)
-    total = sum(scale * logits[:, head] for head, scale in enumerate(true_scale))
-    y = (rng.rand(n_rows, 3) < 1 / (1 + np.exp(-total))).astype(float)
-    return logits, y, 5 * rng.rand(n_rows)
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    seed=st.integers(0, 10_000),
-    true_scale=st.lists(st.floats(0.05, 3), min_size=1, max_size=2),
-    spread=st.floats(0.05, 8),
-    weighted=st.booleans(),
-)
-def test_logit_scale_is_the_most_probable_one(seed, true_scale, spread, weighted):
-    logits, y, weight = draw_problem(seed, true_scale)
-    problem = (spread * logits, y, weight if weighted else None)
-    _, found = best_logit_scale(*problem)
-    # Strictly convex, so that no other scale comes as low.
-    reference = best_by_scipy(*problem)
-    assert negative_log_posterior(found, *problem) <= reference.fun + 1e-3
-
-
-def test_loss_is_the_log_loss_at_that_scale():
-    logits, y, weight = draw_problem(0, [1.0, 0.5])
-    loss, scale = best_logit_scale(logits, y, weight)
-    p = 1 / (1 + np.exp(-(scale[0] * logits[:, 0] + scale[1] * logits[:, 1])))
-    by_label = [log_loss(y[:, i], p[:, i], sample_weight=weight) for i in range(3)]
-    assert loss == pytest.approx(np.mean(by_label))
-
-
-def test_weight_counts_as_so_many_rows():
-    logits, y, _ = draw_problem(0, [1.0])
-    weight = np.arange(len(y)) % 3
-    repeated = np.repeat(np.arange(len(y)), weight)
-    _, expected = best_logit_scale(logits[repeated], y[repeated])
-    _, found = best_logit_scale(logits, y, weight.astype(float))
-    assert found == pytest.approx(expected, rel=5e-3)
-    assert found != pytest.approx(best_logit_scale(logits, y)[1], rel=1e-2)
-
-
-def test_worthless_head_is_weighed_down():
-    logits, y, _ = draw_problem(0, [1.0, 0.0], n_rows=1000)
-    _, (useful, worthless) = best_logit_scale(logits, y)
-    assert useful == pytest.approx(1, abs=0.15)
-    assert worthless == pytest.approx(0.01, abs=0.1)
-
-
-def test_scale_stays_in_its_bounds():
-    logits, y, _ = draw_problem(0, [1.0])
-    right = (logits[:, 0] > 0).astype(float)
-    assert best_logit_scale(1e-4 * logits, right)[1][0] <= 10
-    assert best_logit_scale(np.repeat(logits, 90, 0) / 20, np.repeat(right, 90, 0))[
-        1
-    ] == pytest.approx([10], rel=1e-3)
-    assert best_logit_scale(logits, 1 - right)[1] == pytest.approx([0.01], rel=1e-3)
-
-
-def test_few_rows_move_the_scale_less_than_many():
-    logits, _, _ = draw_problem(0, [1.0])
-    right = (logits[:, 0] > 0).astype(float)
-    few = best_logit_scale(logits[:2], right[:2])[1][0]
-    many = best_logit_scale(logits, right)[1][0]
-    assert 1 < few < 2 < many
-
-
-@pytest.mark.parametrize("n_heads", [1, 2])
-def test_logits_that_tell_nothing_are_averaged(n_heads):
-    _, scale = best_logit_scale(np.zeros((5, n_heads, 2)), np.ones((5, 2)))
-    assert scale == pytest.approx([1 / n_heads] * n_heads)
-
-
-@pytest.mark.parametrize("size", [10.0, 20.0, 100.0, 1000.0])
-def test_saturated_logits_are_tempered(size):
-    """Half of these are wrong, so no confidence at all would be best."""
-    logits = np.full((4, 1, 1), size, dtype=np.float32)
-    loss, scale = best_logit_scale(logits, np.array([[1.0], [0.0], [1.0], [0.0]]))
-    assert scale == pytest.approx([0.01], abs=2e-3)
-    assert math.isfinite(loss)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_loss_of_logits_that_are_not_finite_is_none(value):
-    logits, y, _ = draw_problem(0, [1.0, 1.0])
-    logits[3, 1, 2] = value
-    loss, scale = best_logit_scale(logits, y)
-    assert math.isnan(loss)
-    assert np.isfinite(scale).all()
 
 
 # -- devices ---------------------------------------------------------------------
@@ -285,35 +165,68 @@ def test_average_is_what_is_validated():
     with torch.no_grad():
         logits = clf.net_.module_.eval()(x["x"]).double().numpy()
     y = y.numpy().astype(float)
-    expected = best_by_scipy(logits, y).x
+    expected = best_by_search(logits, y).x
     np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
     p = clf.predict_proba(X[rows.index])
     losses = [log_loss(y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
     assert clf.history_[-1, "valid_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    for head, loss in enumerate(clf.history_[-1, "valid_head_loss"]):
+        (scale,) = best_by_search(logits[:, [head]], y).x
+        p = 1 / (1 + np.exp(-scale * logits[:, head]))
+        losses = [log_loss(y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
+        assert loss == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 # -- the best epoch --------------------------------------------------------------
 
 
+def is_of_linear_path(name):
+    return name.startswith("linear_path.")
+
+
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_weights_of_the_best_epoch_are_restored(ema_decay):
+def test_each_head_gets_the_weights_of_its_own_best_epoch(ema_decay):
     clf, recorder = recorded(
         max_iter=60, lr=0.1, ema_decay=ema_decay, dropout=0.0, n_iter_no_change=5
     )
-    losses = clf.history_[:, "valid_loss"]
-    best = int(np.argmin(losses))
-    assert best < len(losses) - 1
-    assert clf.best_epoch_ == best + 1
-    assert clf.n_iter_ == len(losses) == clf.best_epoch_ + 5
+    losses = np.array(clf.history_[:, "valid_head_loss"])
+    network, linear = losses.argmin(axis=0)
+    assert network != linear
+    assert max(network, linear) < len(losses) - 1
+    assert clf.best_epoch_ == network + 1
+    assert clf.n_iter_ == len(losses) == max(network, linear) + 6
     found = copy_weights(clf.net_)
-    assert_same_weights(found, recorder.epochs[best], rtol=0, atol=0)
+    expected = {
+        name: recorder.epochs[linear if is_of_linear_path(name) else network][name]
+        for name in found
+    }
+    assert_same_weights(found, expected, rtol=0, atol=0)
     last = recorder.epochs[-1]
     assert not all(torch.equal(found[name], last[name]) for name in found)
-    assert clf.logit_scale_ == clf.history_[best, "valid_logit_scale"]
+
+
+def test_heads_are_weighed_at_their_best():
+    """The scale is that of the weights that are kept, whenever each was the best."""
+    held_out = {}
+
+    class HoldOut(Callback):
+        def on_train_begin(self, net, **kwargs):
+            held_out["rows"] = net.train_split(None)[1]
+
+    clf, _ = recorded(max_iter=40, lr=0.1, n_iter_no_change=5, callbacks=[HoldOut()])
+    rows = held_out["rows"]
+    x, y = rows.take(rows.index)
+    with torch.no_grad():
+        logits = clf.net_.module_.eval()(x["x"]).double().numpy()
+    expected = best_by_search(logits, y.numpy().astype(float)).x
+    np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
 
 
 class ScriptedNet:
-    """As much of a net as KeepBest needs; its weights are the number of the epoch."""
+    """As much of a net as KeepBest needs; its weights are the number of the epoch.
+
+    ``losses`` are those of each epoch: of one head, a list of several, or None.
+    """
 
     lr = 0.1
 
@@ -323,7 +236,12 @@ class ScriptedNet:
         for number, loss in enumerate(losses, start=1):
             epoch = {"epoch": number, "train_loss": 1.0}
             if loss is not None:
-                epoch |= {"valid_loss": loss, "valid_logit_scale": 1 + number / 10}
+                alone = loss if isinstance(loss, list) else [loss]
+                epoch |= {"valid_loss": sum(alone), "valid_head_loss": alone}
+                # The more rows are right, the larger the best scale.
+                right = (np.arange(50) < 30 + number).astype(float)[:, None]
+                logits = np.where(right, 1.0, -1.0)[:, None].repeat(len(alone), axis=1)
+                self.held_out_ = HeldOut(logits, np.ones((50, 1)), None)
             self.history.append(epoch)
             keep_best.on_epoch_end(self)
             if self.stopped:
@@ -336,11 +254,12 @@ class ScriptedNet:
     def predicts_finite(self, dataset):
         return True
 
-    def current_weights(self):
-        return len(self.history)
+    def current_weights(self, head=None):
+        heads = [0, 1] if head is None else [head]
+        return {f"weight of head {head}": len(self.history) for head in heads}
 
     def load_weights(self, weights):
-        self.loaded = weights
+        self.loaded = list(weights.values())
 
 
 @pytest.mark.parametrize(
@@ -359,23 +278,45 @@ def test_patience(losses, patience, tol, epochs, best):
     keep_best = KeepBest(patience, tol).initialize()
     net = ScriptedNet(keep_best, losses)
     assert len(net.history) == epochs
-    assert net.loaded == keep_best.best_epoch_ == best
-    assert keep_best.best_logit_scale_ == 1 + best / 10
+    assert net.loaded == [keep_best.best_epoch_] == [best]
+    kept = HeldOut(np.where(np.arange(50) < 30 + best, 1.0, -1.0)[:, None, None], *YES)
+    assert keep_best.best_logit_scale_ == kept.best_scale()[1]
+
+
+YES = np.ones((50, 1)), None
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs", "best"),
+    [
+        ([[5, 1], [5, 2], [4, 2], [4, 2], [3, 2], [3, 2], [3, 2], [1, 1]], 7, [5, 1]),
+        ([[1, 5], [2, 5], [2, 4], [2, 4], [2, 4], [0, 0]], 5, [1, 3]),
+        ([[5, 5], [4, 6], [6, 4], [6, 6], [6, 6], [1, 1]], 5, [2, 3]),
+    ],
+)
+def test_training_ends_when_no_head_improves(losses, epochs, best):
+    keep_best = KeepBest(2, 0.0).initialize()
+    net = ScriptedNet(keep_best, losses)
+    assert len(net.history) == epochs
+    assert net.loaded == best
+    assert keep_best.best_epoch_ == best[0]
 
 
 def test_without_validation_the_last_epoch_and_the_scale_so_far_are_kept():
     keep_best = KeepBest(1, 0.0).initialize()
-    assert ScriptedNet(keep_best, [None, None, None]).loaded == 3
+    assert ScriptedNet(keep_best, [None, None, None]).loaded == [3, 3]
     assert keep_best.best_logit_scale_ is None
     ScriptedNet(keep_best, [2, 1])
-    assert ScriptedNet(keep_best, [None, None, None, None]).loaded == 4
-    assert keep_best.best_logit_scale_ == 1.2
+    scale = keep_best.best_logit_scale_
+    assert ScriptedNet(keep_best, [None, None, None, None]).loaded == [4, 4]
+    assert keep_best.best_logit_scale_ == scale is not None
 
 
-def test_best_weights_are_not_kept_twice():
+def test_neither_weights_nor_held_out_rows_are_kept_twice():
     clf, _ = recorded(max_iter=2)
-    assert dict(clf.net_.callbacks_)["keep_best"].best_weights_ is None
-    assert clf.net_.average_weights_ is None
+    keep_best = dict(clf.net_.callbacks_)["keep_best"]
+    assert keep_best.best_weights_ is keep_best.held_out_ is None
+    assert clf.net_.average_weights_ is clf.net_.held_out_ is None
 
 
 # -- divergence ------------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""The scale of the logits, against searches and distributions that know no trick."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.stats import norm
+from sklearn.metrics import log_loss
+from torch import distributions as td
+
+from skcgmvae._calibration import HeldOut, best_logit_scale
+
+
+def negative_log_posterior(scale, logits, y, weight=None):
+    """Of Bernoulli labels, weighted, and scales around the plain average of heads."""
+    total = torch.from_numpy(sum(w * logits[:, k] for k, w in enumerate(scale)))
+    log_p = td.Bernoulli(logits=total).log_prob(torch.from_numpy(y)).numpy()
+    weight = np.ones(len(y)) if weight is None else weight
+    likelihood = np.average(log_p, axis=0, weights=weight).sum() * len(y)
+    return -likelihood - norm.logpdf(scale, loc=1 / len(scale)).sum()
+
+
+def best_by_search(logits, y, weight=None):
+    """By a search that knows no gradients."""
+    n_heads = logits.shape[1]
+    return minimize(
+        negative_log_posterior,
+        np.full(n_heads, 0.5),
+        (logits, y, weight),
+        method="Nelder-Mead",
+        bounds=[(0.01, 10)] * n_heads,
+        options={"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000},
+    )
+
+
+def draw_problem(seed, true_scale, n_rows=200):
+    """Logits of as many heads as there are scales, and labels drawn from their sum."""
+    rng = np.random.RandomState(seed)
+    logits = 2 * rng.randn(n_rows, len(true_scale), 3)
+    total = sum(scale * logits[:, head] for head, scale in enumerate(true_scale))
+    y = (rng.rand(n_rows, 3) < 1 / (1 + np.exp(-total))).astype(float)
+    return logits, y, 5 * rng.rand(n_rows)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10_000),
+    true_scale=st.lists(st.floats(0.05, 3), min_size=1, max_size=2),
+    spread=st.floats(0.05, 8),
+    weighted=st.booleans(),
+)
+def test_logit_scale_is_the_most_probable_one(seed, true_scale, spread, weighted):
+    logits, y, weight = draw_problem(seed, true_scale)
+    problem = (spread * logits, y, weight if weighted else None)
+    _, found = best_logit_scale(*problem)
+    # Strictly convex, so that no other scale comes as low.
+    reference = best_by_search(*problem)
+    assert negative_log_posterior(found, *problem) <= reference.fun + 1e-3
+
+
+def test_loss_is_the_log_loss_at_that_scale():
+    logits, y, weight = draw_problem(0, [1.0, 0.5])
+    loss, scale = best_logit_scale(logits, y, weight)
+    p = 1 / (1 + np.exp(-(scale[0] * logits[:, 0] + scale[1] * logits[:, 1])))
+    by_label = [log_loss(y[:, i], p[:, i], sample_weight=weight) for i in range(3)]
+    assert loss == pytest.approx(np.mean(by_label))
+
+
+def test_weight_counts_as_so_many_rows():
+    logits, y, _ = draw_problem(0, [1.0])
+    weight = np.arange(len(y)) % 3
+    repeated = np.repeat(np.arange(len(y)), weight)
+    _, expected = best_logit_scale(logits[repeated], y[repeated])
+    _, found = best_logit_scale(logits, y, weight.astype(float))
+    assert found == pytest.approx(expected, rel=5e-3)
+    assert found != pytest.approx(best_logit_scale(logits, y)[1], rel=1e-2)
+
+
+def test_worthless_head_is_weighed_down():
+    logits, y, _ = draw_problem(0, [1.0, 0.0], n_rows=1000)
+    _, (useful, worthless) = best_logit_scale(logits, y)
+    assert useful == pytest.approx(1, abs=0.15)
+    assert worthless == pytest.approx(0.01, abs=0.1)
+
+
+def test_scale_stays_in_its_bounds():
+    logits, y, _ = draw_problem(0, [1.0])
+    right = (logits[:, 0] > 0).astype(float)
+    assert best_logit_scale(1e-4 * logits, right)[1][0] <= 10
+    assert best_logit_scale(np.repeat(logits, 90, 0) / 20, np.repeat(right, 90, 0))[
+        1
+    ] == pytest.approx([10], rel=1e-3)
+    assert best_logit_scale(logits, 1 - right)[1] == pytest.approx([0.01], rel=1e-3)
+
+
+def test_few_rows_move_the_scale_less_than_many():
+    logits, _, _ = draw_problem(0, [1.0])
+    right = (logits[:, 0] > 0).astype(float)
+    few = best_logit_scale(logits[:2], right[:2])[1][0]
+    many = best_logit_scale(logits, right)[1][0]
+    assert 1 < few < 2 < many
+
+
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_logits_that_tell_nothing_are_averaged(n_heads):
+    _, scale = best_logit_scale(np.zeros((5, n_heads, 2)), np.ones((5, 2)))
+    assert scale == pytest.approx([1 / n_heads] * n_heads)
+
+
+@pytest.mark.parametrize("size", [10.0, 20.0, 100.0, 1000.0])
+def test_saturated_logits_are_tempered(size):
+    """Half of these are wrong, so no confidence at all would be best."""
+    logits = np.full((4, 1, 1), size, dtype=np.float32)
+    loss, scale = best_logit_scale(logits, np.array([[1.0], [0.0], [1.0], [0.0]]))
+    assert scale == pytest.approx([0.01], abs=2e-3)
+    assert math.isfinite(loss)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_loss_of_logits_that_are_not_finite_is_none(value):
+    logits, y, _ = draw_problem(0, [1.0, 1.0])
+    logits[3, 1, 2] = value
+    loss, scale = best_logit_scale(logits, y)
+    assert math.isnan(loss)
+    assert np.isfinite(scale).all()
+
+
+def test_heads_that_were_held_out_together_and_alone():
+    logits, y, weight = draw_problem(0, [1.0, 0.5])
+    held_out = HeldOut(logits, y, weight)
+    assert held_out.best_scale() == best_logit_scale(logits, y, weight)
+    assert held_out.best_scale([1]) == best_logit_scale(logits[:, 1:], y, weight)
+    assert held_out.best_scale([0])[0] > held_out.best_scale()[0]
