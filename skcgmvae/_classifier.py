@@ -92,9 +92,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Temperature tau of the contrastive loss (published code: 1).
     scale_features : bool, default=True
         Scale the features inside, as the training rows say. Columns that are mostly
-        non-zero are standardised; columns that are mostly zero are divided by the
-        root mean square of their non-zeros and keep their zeros. The same numbers are
-        scaled the same whether dense or sparse.
+        non-zero are standardised. Those that are mostly zero keep their zeros and,
+        unless their non-zeros are of very different size, are divided by one number,
+        the root mean square of all these non-zeros. The same numbers are scaled the
+        same whether dense or sparse.
     lr : float, default=0.002
         Learning rate of AdamW (paper: 0.001 to 0.005).
     weight_decay : float, default=0.01

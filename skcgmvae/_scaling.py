@@ -9,6 +9,10 @@ from sklearn.utils import gen_batches
 # network never recovers from.
 TRAIN_REACH = 10.0
 
+# Mostly-zero columns whose non-zeros differ in size by less than this, in units of the
+# natural logarithm (a factor of 12), are taken to be of one kind.
+ONE_KIND = 2.5
+
 # Where values that come later are cut off: far outside of anything trained on, and
 # far inside of what float32 can square and add up.
 REACH = 1e6
@@ -22,7 +26,10 @@ class FeatureScaler:
 
     A column that is mostly non-zero is standardised (mean 0, standard deviation 1).
     A column that is mostly zero (a word count, a one-hot category, an indicator)
-    keeps its zeros: it is divided by the root mean square of its non-zeros. In both,
+    keeps its zeros. Such columns are divided by one number, the root mean square of
+    all their non-zeros, so that within a row they keep their proportions: the unit
+    length of a text's row, the weight of a rare word. Only one whose non-zeros are of
+    another order of magnitude is divided by its own root mean square. In both,
     no training value ends up further than 10 from the centre. A constant column
     becomes 0, whatever value it takes later.
 
@@ -47,8 +54,12 @@ class FeatureScaler:
         """
         columns = _sparse_columns if sp.issparse(X) else _dense_columns
         low, high, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
-        center = np.where(n_nonzero * 2 > len(rows), mean, 0.0)
-        scale = np.where(n_nonzero * 2 > len(rows), deviation, rms)
+        full = n_nonzero * 2 > len(rows)
+        center = np.where(full, mean, 0.0)
+        sparse = ~full & (n_nonzero > 0)
+        rms[sparse] = _shared(rms[sparse] * unit[sparse], n_nonzero[sparse])
+        rms[sparse] /= unit[sparse]
+        scale = np.where(full, deviation, rms)
         reach = np.maximum(high / unit - center, center - low / unit)
         scale = np.maximum(scale, reach / TRAIN_REACH)
         self.center_ = center * unit
@@ -104,6 +115,24 @@ class NoScaler:
                 "with scale_features=False; scale X or leave scale_features=True."
             )
         return X.astype(np.float32)
+
+
+def _shared(sizes, weights):
+    """For each column the root mean square of all columns of the most frequent kind.
+
+    For columns of another kind their own. ``sizes`` are the root mean squares of the
+    columns, ``weights`` over how many values they are taken.
+    """
+    if len(sizes) == 0:
+        return sizes
+    order = np.argsort(sizes)
+    passed = np.cumsum(weights[order])
+    median = sizes[order[np.searchsorted(passed, passed[-1] / 2)]]
+    with np.errstate(all="ignore"):
+        ratio = sizes / median
+        alike = np.abs(np.log(ratio)) < ONE_KIND
+    common = np.sqrt(np.average(ratio[alike] ** 2, weights=weights[alike]))
+    return np.where(alike, common * median, sizes)
 
 
 def _chunks(X, rows):

@@ -79,12 +79,55 @@ def test_full_columns_are_standardised(sparse):
     np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-4)
 
 
-def test_columns_mostly_zero_have_non_zeros_of_unit_root_mean_square():
-    rng = np.random.RandomState(0)
-    X = np.where(rng.rand(500, 3) < 0.2, rng.randint(1, 9, (500, 3)), 0.0)
-    found = scaled(X)
-    for column in found.T:
+def sparse_columns(sizes, seed=0):
+    """Columns that are zero in four rows of five, of non-zeros around ``sizes``."""
+    rng = np.random.RandomState(seed)
+    shape = 500, len(sizes)
+    return np.where(rng.rand(*shape) < 0.2, rng.uniform(0.8, 1.2, shape), 0.0) * sizes
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("unit", [1.0, 1e-200, 1e200])
+def test_mostly_zero_columns_keep_their_proportions(sparse, unit):
+    X = sparse_columns([1.0, 2.0, 5.0, 8.0])
+    unscaled = X
+    X = X * unit
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    stored = unscaled != 0
+    ratio = found[stored] / unscaled[stored]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    assert np.mean(found[stored] ** 2) == pytest.approx(1, rel=1e-5)
+
+
+def test_rows_of_unit_length_stay_of_one_length():
+    X = sparse_columns(np.linspace(1, 4, 30))
+    X[:, 0] = 0
+    X = X[X.any(axis=1)]
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    lengths = np.linalg.norm(scaled(X), axis=1)
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_columns_of_another_kind_have_unit_root_mean_square_by_themselves(sparse):
+    """Money among indicators: neither drowns the other."""
+    X = sparse_columns([1.0, 1.0, 1e4, 1e-3, 1.0])
+    X = np.column_stack([X, np.arange(500.0)])  # a full column has no say
+    found = scaled_sparse(sp.csr_matrix(X)) if sparse else scaled(X)
+    for column in found.T[2:4]:
         assert np.mean(column[column != 0] ** 2) == pytest.approx(1, rel=1e-5)
+    alike = found[:, [0, 1, 4]]
+    assert np.mean(alike[alike != 0] ** 2) == pytest.approx(1, rel=1e-5)
+
+
+def test_the_kind_is_that_of_most_values_not_of_most_columns():
+    rng = np.random.RandomState(0)
+    often = (rng.rand(1000, 2) < 0.4) * [1.0, 2.0]
+    seldom = (rng.rand(1000, 5) < 0.01) * [100.0, 200.0, 300.0, 400.0, 500.0]
+    found = scaled(np.column_stack([often, seldom]))
+    # The frequent ones are in proportion; the others each by themselves.
+    assert found[:, 1].max() == pytest.approx(2 * found[:, 0].max())
+    np.testing.assert_allclose(found[:, 2:].max(axis=0), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
