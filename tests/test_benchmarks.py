@@ -110,3 +110,15 @@ def test_unknown_names_are_refused(folder, capsys):
     with pytest.raises(SystemExit):
         run(folder, "no such model")
     assert "no such model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["logistic", "LightGBM", "MLP"])
+def test_no_peer_mixes_up_more_labels_than_a_byte_can_count(name):
+    if name == "LightGBM":
+        pytest.importorskip("lightgbm")
+    rng = np.random.RandomState(0)
+    X = rng.randn(150, 3)
+    often = np.linspace(0.02, 0.9, 300)
+    Y = (rng.rand(150, 300) < often).astype(np.uint8)
+    P = MODELS[name](X, 0).fit(X, Y).predict_proba(X)
+    assert np.corrcoef(P.mean(axis=0), often)[0, 1] > 0.9

@@ -72,6 +72,9 @@ class MLP(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, Y):
+        # scikit-learn casts the numbers of the labels to the dtype of Y, and in eight
+        # bits those from 256 on would become others.
+        Y = Y.astype(int)
         train, held_out = train_test_split(
             np.arange(len(Y)), test_size=0.1, random_state=self.random_state
         )
