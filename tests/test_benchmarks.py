@@ -78,6 +78,25 @@ def test_a_record_holds_what_its_task_gives(folder):
     assert record["ranking"]["log-loss"] == pytest.approx(np.mean(losses))
 
 
+def test_a_quick_run_is_of_the_defaults_on_two_small_sets(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(accuracy, "run_all", lambda tasks, *_: seen.extend(tasks))
+    command(tmp_path, "run", "--quick")
+    assert {(task.dataset, task.split) for task in seen} == {
+        ("emotions", 0),
+        ("sider", 0),
+    }
+    models = {task.model for task in seen}
+    assert models == {name for name in COMPARED if "," not in name}
+    assert {"C-GMVAE", "logistic", "HARAM"} < models
+    seen.clear()
+    command(tmp_path, "run", "--quick", "--models", "C-GMVAE, Eq. 7")
+    assert [task.model for task in seen] == ["C-GMVAE, Eq. 7"] * 2
+    seen.clear()
+    command(tmp_path, "run")
+    assert {task.model for task in seen} == set(COMPARED)
+
+
 def test_what_fails_is_recorded_in_words_and_not_tried_on_other_splits(folder):
     records = run(folder, "kNN", splits="3", **{"--max-seconds": "0"})
     assert [(r["split"], r["failure"]) for r in records] == [(0, "not ended after 0 s")]
