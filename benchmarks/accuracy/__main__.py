@@ -78,7 +78,7 @@ def main(argv=None):
     )
     command.add_argument("--fraction", type=float, default=1.0, help="of training rows")
     command.add_argument("--jobs", type=int, default=1, help="fits at a time")
-    command.add_argument("--max-seconds", type=float, default=900.0, help="of one fit")
+    command.add_argument("--max-seconds", type=float, default=1800.0, help="of one fit")
     command.add_argument("--max-gib", type=float, default=10.0, help="of one fit")
     command.set_defaults(call=run)
     command = commands.add_parser("report", help="write tables and a picture")

@@ -53,7 +53,7 @@ class Setting(NamedTuple):
     """Where the data sets are, None for ``SKCGMVAE_DATA``, and what a fit may take."""
 
     folder: str | None = None
-    max_seconds: float = 900.0
+    max_seconds: float = 1800.0
     max_gib: float = 10.0
 
 
