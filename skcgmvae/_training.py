@@ -176,7 +176,9 @@ class MultiLabelNet(NeuralNet):
         logits = _rows([step["y_pred"] for _, step in steps])
         self.held_out_ = HeldOut(logits, _rows([y for (_, y), _ in steps]), weight)
         loss, scale = self.held_out_.best_scale()
-        alone = [self.held_out_.best_scale([k])[0] for k in range(logits.shape[1])]
+        alone = [loss]
+        if len(scale) > 1:
+            alone = [self.held_out_.best_scale([k])[0] for k in range(len(scale))]
         return {"loss": loss, "logit_scale": scale, "head_loss": alone}
 
     # -- the average of the weights ----------------------------------------------

@@ -222,6 +222,10 @@ def test_heads_are_weighed_at_their_best():
     np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
 
 
+# Labels and weights of what is held out from it.
+YES = np.ones((50, 1)), None
+
+
 class ScriptedNet:
     """As much of a net as KeepBest needs; its weights are the number of the epoch.
 
@@ -241,7 +245,7 @@ class ScriptedNet:
                 # The more rows are right, the larger the best scale.
                 right = (np.arange(50) < 30 + number).astype(float)[:, None]
                 logits = np.where(right, 1.0, -1.0)[:, None].repeat(len(alone), axis=1)
-                self.held_out_ = HeldOut(logits, np.ones((50, 1)), None)
+                self.held_out_ = HeldOut(logits, *YES)
             self.history.append(epoch)
             keep_best.on_epoch_end(self)
             if self.stopped:
@@ -281,9 +285,6 @@ def test_patience(losses, patience, tol, epochs, best):
     assert net.loaded == [keep_best.best_epoch_] == [best]
     kept = HeldOut(np.where(np.arange(50) < 30 + best, 1.0, -1.0)[:, None, None], *YES)
     assert keep_best.best_logit_scale_ == kept.best_scale()[1]
-
-
-YES = np.ones((50, 1)), None
 
 
 @pytest.mark.parametrize(
