@@ -9,6 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, PrintLog
 from tqdm import tqdm
 
+from skcgmvae._calibration import HeldOut
+
 
 class KeepBest(Callback):
     """Early stopping, the best weights, and an end to training that diverges.
@@ -67,6 +69,19 @@ class KeepBest(Callback):
         if self.held_out_ is not None:
             _, self.best_logit_scale_ = self.held_out_.best_scale()
         self.best_weights_ = self.held_out_ = None
+
+    def state(self):
+        """What has been kept so far, as a tree of arrays and plain values."""
+        state = {name: value for name, value in vars(self).items() if name[-1] == "_"}
+        state["best_weights_"] = self.best_weights_ or {}
+        state["held_out_"] = self.held_out_ and self.held_out_._asdict()
+        return state
+
+    def set_state(self, state):
+        """Go on from a state that :meth:`state` gave."""
+        vars(self).update(state)
+        if self.held_out_ is not None:
+            self.held_out_ = HeldOut(**self.held_out_)
 
     def _compare(self, net, epoch):
         losses = epoch["valid_head_loss"]

@@ -128,6 +128,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Let another call of :meth:`fit` go on from the weights of the last. ``lr``,
         ``weight_decay``, ``batch_size`` and when to stop may have changed meanwhile;
         the network, its losses, ``device``, ``callbacks`` and ``verbose`` stay.
+    checkpoint : path-like, default=None
+        A file that :meth:`fit` keeps its training in, replaced at the end of each
+        epoch. Started again with the same parameters on the same data, after a crash
+        or a kill, it goes on from there and ends as if it had never stopped, on a CPU
+        bit for bit; when it had come to its end, it ends at once. ``max_iter`` may be
+        raised meanwhile. A file of another training is refused. Of ``callbacks`` only
+        the schedules of skorch's LRScheduler are kept.
     callbacks : list of skorch callbacks, default=None
         Instances, or pairs (name, instance), for the net inside.
     device : str or torch.device, default="auto"
@@ -280,6 +287,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         tol=0.0,
         threshold=0.5,
         warm_start=False,
+        checkpoint=None,
         callbacks=None,
         device="auto",
         random_state=None,
@@ -320,6 +328,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.tol = tol
         self.threshold = threshold
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.device = device
         self.random_state = random_state

@@ -43,13 +43,18 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
 
     def _encode_labels(self, Y, classes=None):
         """``Y`` as a 0/1 matrix (n_samples, n_labels); its kind and names are kept."""
-        vars(self).pop("label_names_in_", None)
-        self._labels = LabelCoder(classes)
-        encoded = self._labels.fit_transform(Y)
-        self.classes_ = self._labels.classes_
-        if self._labels.label_names_ is not None:
-            self.label_names_in_ = self._labels.label_names_
+        labels = LabelCoder(classes)
+        encoded = labels.fit_transform(Y)
+        self._keep_labels(labels)
         return encoded
+
+    def _keep_labels(self, labels):
+        """Keep a fitted LabelCoder, and what of it is public."""
+        vars(self).pop("label_names_in_", None)
+        self._labels = labels
+        self.classes_ = labels.classes_
+        if labels.label_names_ is not None:
+            self.label_names_in_ = labels.label_names_
 
     def predict(self, X):
         """The labels whose probability is at least 0.5.

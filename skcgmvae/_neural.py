@@ -8,8 +8,7 @@ and probabilities labels.
 
 import inspect
 import math
-import threading
-from contextlib import contextmanager
+import os
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,7 +27,10 @@ from skcgmvae._callbacks import (
     ProgressBar,
     ScikitLearnCallbacks,
 )
+from skcgmvae._checkpoint import KeepTraining, TrainingFile
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
+from skcgmvae._persistence import SavedModels
+from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
 from skcgmvae.model_selection import LabelBalancedShuffleSplit
@@ -47,12 +49,7 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
         return method
 
 
-# torch's generators belong to the process: fits in several threads take turns, or none
-# of them would repeat.
-_GENERATORS = threading.RLock()
-
-
-class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
+class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifier):
     """Base of the neural multi-label classifiers.
 
     A subclass lists its parameters and names two torch classes, ``_module_class``
@@ -80,6 +77,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         "scale_features": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -111,6 +109,10 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         given = X, Y, sample_weight
         X, Y, sample_weight = self._validate_fit(X, Y, sample_weight, reset=not go_on)
         self._random_state = check_random_state(self.random_state)
+        file = None
+        if self.checkpoint is not None:
+            file = self._training_file(X, Y, sample_weight)
+            self._random_state = file.random_state(self._random_state)
         members = self.net_.module_.members if go_on else self._members()
         train, valid = self._hold_out(Y, members)
         with self._seeded():
@@ -119,7 +121,11 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
             rows = self._rows(net, X, Y, sample_weight)
             if valid is not None:
                 net.train_split = predefined_split(rows.only(valid))
-            with dict(net.callbacks_)["scikit_learn"].attached(self, *given):
+            callbacks = dict(net.callbacks_)
+            with (
+                callbacks["keep_training"].attached(file),
+                callbacks["scikit_learn"].attached(self, *given),
+            ):
                 net.partial_fit(rows.only(train))
         self._finish(net)
         return self
@@ -158,6 +164,15 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
             net.partial_fit(self._rows(net, X, Y, sample_weight).only(train))
         self._finish(net)
         return self
+
+    def _training_file(self, X, Y, sample_weight):
+        if self.warm_start and hasattr(self, "net_"):
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} cannot keep a fit that goes on "
+                "from an earlier one; set checkpoint=None or warm_start=False."
+            )
+        device = resolve_device(self.device)
+        return TrainingFile(self.checkpoint, self, device, (X, Y, sample_weight))
 
     def _members(self):
         """The shape of the ensemble: () for one network."""
@@ -235,6 +250,10 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
             label_log_odds=torch.from_numpy(log_odds).float(),
         )
         criterion_parameters = self._accepted_by(self._criterion_class)
+        return self._build_net(module_parameters, criterion_parameters)
+
+    def _build_net(self, module_parameters, criterion_parameters):
+        """The net, initialised, of a module and a criterion with these parameters."""
         logs = {0: [], 1: [("progress_bar", ProgressBar())]}
         net = MultiLabelNet(
             self._module_class,
@@ -254,6 +273,7 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
                 ("keep_best", KeepBest(self.n_iter_no_change, self.tol)),
                 *(self.callbacks or []),
                 ("scikit_learn", ScikitLearnCallbacks()),
+                ("keep_training", KeepTraining()),
                 *logs.get(int(self.verbose), [("print_log", EpochLines())]),
             ],
             **{f"module__{name}": value for name, value in module_parameters.items()},
@@ -278,19 +298,10 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         keep_best.patience, keep_best.tol = self.n_iter_no_change, self.tol
         return net
 
-    @contextmanager
     def _seeded(self):
         """Let ``random_state`` rule torch's generators, and leave them as they were."""
-        device = resolve_device(self.device)
         seed = int(self._random_state.randint(2**31 - 1))
-        on_cuda = device.type == "cuda"
-        devices = [device] if on_cuda else []
-        with _GENERATORS, torch.random.fork_rng(devices=devices):
-            torch.default_generator.manual_seed(seed)
-            if on_cuda:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            yield
+        return seeded(seed, resolve_device(self.device))
 
     def _rows(self, net, X, Y, sample_weight):
         """The scaled rows, where the net trains."""

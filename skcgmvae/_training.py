@@ -185,7 +185,7 @@ class MultiLabelNet(NeuralNet):
 
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
-        self._n_averaged = 0
+        self.n_averaged_ = 0
         if self.ema_decay:
             self.average_weights_ = _copy(self.module_.named_parameters())
 
@@ -215,17 +215,18 @@ class MultiLabelNet(NeuralNet):
             return bool(torch.isfinite(self.infer(x)).all())
 
     def load_weights(self, weights):
-        """Put weights, by name, into the module."""
+        """Put weights, by name, into the module; the others stay."""
+        parameters = dict(self.module_.named_parameters())
         with torch.no_grad():
-            for name, parameter in self.module_.named_parameters():
-                parameter.copy_(weights[name])
+            for name, weight in weights.items():
+                parameters[name].copy_(weight)
 
     def _update_average(self):
         if self.average_weights_ is None:
             return
         # A shorter memory at first, so that the random start is soon forgotten.
-        self._n_averaged += 1
-        decay = min(self.ema_decay, self._n_averaged / (self._n_averaged + 2))
+        self.n_averaged_ += 1
+        decay = min(self.ema_decay, self.n_averaged_ / (self.n_averaged_ + 2))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average_weights_.values()),

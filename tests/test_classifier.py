@@ -4,7 +4,6 @@ import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +109,7 @@ def test_parameters_that_the_tests_change_are_all_there_are():
         "tol",
         "threshold",
         "warm_start",
+        "checkpoint",
         "callbacks",
         "device",
         "verbose",
@@ -371,24 +371,6 @@ def test_callbacks_and_verbosity_do_not_change_the_result(fitted, capsys):
     assert "train_loss" in capsys.readouterr().out
     small().fit(X, Y)
     assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("dump", [pickle.dumps, None], ids=["pickle", "joblib"])
-def test_saved_models(fitted, dump, tmp_path):
-    if dump:
-        loaded = pickle.loads(dump(fitted))
-    else:
-        joblib.dump(fitted, tmp_path / "model")
-        loaded = joblib.load(tmp_path / "model")
-    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
-    np.testing.assert_array_equal(loaded.transform(X), fitted.transform(X))
-
-
-def test_saved_models_hold_no_training_data():
-    few = len(pickle.dumps(small(max_iter=2).fit(X, Y)))
-    many = np.tile(X, (50, 1)), np.tile(Y, (50, 1))
-    model = small(max_iter=2, min_steps_per_epoch=1).fit(*many)
-    assert len(pickle.dumps(model)) < few * 1.1
 
 
 # -- training ------------------------------------------------------------------------
