@@ -122,14 +122,16 @@ class SavedModels:
 
         Examples
         --------
-        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
         >>> from skcgmvae import CGMVAEClassifier
         >>> from skcgmvae.datasets import load_digit_attributes
         >>> X, Y = load_digit_attributes(return_X_y=True)
         >>> clf = CGMVAEClassifier(max_iter=1, random_state=0).fit(X, Y)
-        >>> clf.save_model("digits.safetensors")
-        >>> again = CGMVAEClassifier.load_model("digits.safetensors")
-        >>> np.array_equal(again.predict_proba(X), clf.predict_proba(X))
+        >>> path = Path(mkdtemp()) / "digits.safetensors"
+        >>> clf.save_model(path)
+        >>> loaded = CGMVAEClassifier.load_model(path)
+        >>> bool((loaded.predict_proba(X) == clf.predict_proba(X)).all())
         True
         """
         resolve_device(device)
