@@ -70,6 +70,8 @@ class MultiLabelNet(NeuralNet):
                     ConvergenceWarning,
                     stacklevel=2,
                 )
+                # It may have come in the middle of a step.
+                self.optimizer_.state.clear()
             return self
 
     def request_stop(self):

@@ -15,7 +15,6 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import estimator_html_repr
 from skorch.callbacks import (
-    Callback,
     Checkpoint,
     EarlyStopping,
     EpochScoring,
@@ -478,17 +477,6 @@ def test_scikit_learn_callbacks_work():
     stopped = small()
     stopped.set_callbacks(Recorder(stop_after=2))
     assert stopped.fit(X, Y).n_iter_ == 2
-
-
-def test_an_interruption_keeps_the_model_and_says_so():
-    class Interrupt(Callback):
-        def on_batch_end(self, net, **kwargs):
-            if len(net.history) == 3:
-                raise KeyboardInterrupt
-
-    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3"):
-        model = small(callbacks=[Interrupt()]).fit(X, Y)
-    assert np.isfinite(model.predict_proba(X)).all()
 
 
 @pytest.mark.parametrize("lr", [1e3, 1e30])

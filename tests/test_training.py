@@ -449,20 +449,6 @@ def test_partial_fit_goes_on_from_a_fit_and_from_nothing(early_stopping):
     assert np.abs(clf.predict_proba(X) - before).max() > 0
 
 
-def test_interruption_keeps_what_was_learnt_and_says_so():
-    class Interrupt(Callback):
-        def on_epoch_begin(self, net, **kwargs):
-            if len(net.history) == 3:
-                raise KeyboardInterrupt
-
-    clf = CGMVAEClassifier(**TINY, max_iter=9, callbacks=[Interrupt()])
-    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3"):
-        clf.fit(X, Y)
-    assert clf.n_iter_ == 2
-    assert clf.best_epoch_ in (1, 2)
-    assert np.isfinite(clf.predict_proba(X)).all()
-
-
 def test_history_holds_the_terms_and_no_batches():
     clf, _ = recorded(
         max_iter=2, reconstruction="gaussian", kl_weight=1e-3, alpha=1.0, beta=1.0

@@ -1,0 +1,96 @@
+"""Ctrl-C: what was learnt is kept, wherever it comes."""
+
+import signal
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from common import small, toy
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+
+X, Y = toy()
+
+
+class Interrupt(Callback):
+    """Comes at an event of an epoch, as Ctrl-C would."""
+
+    def __init__(self, event, epoch):
+        self.event, self.epoch = event, epoch
+
+    def _raise(self, event, net):
+        if event == self.event and len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+    def on_epoch_begin(self, net, **kwargs):
+        self._raise("epoch begins", net)
+
+    def on_batch_end(self, net, training, **kwargs):
+        self._raise("step" if training else "validation", net)
+
+
+# At an event of an epoch; how many are over by then.
+WHEN = [
+    ("epoch begins", 3, 2),
+    ("step", 3, 2),
+    ("validation", 3, 2),
+    ("step", 1, 0),
+]
+
+
+@pytest.mark.parametrize(("event", "epoch", "n_whole"), WHEN)
+def test_the_best_so_far_is_kept(event, epoch, n_whole):
+    expected = small(max_iter=max(1, n_whole)).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match=r"interrupted in epoch .*weights so"):
+        clf = small(max_iter=9, callbacks=[Interrupt(event, epoch)]).fit(X, Y)
+    assert len(clf.history_) >= n_whole
+    if n_whole:
+        np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+        assert clf.best_epoch_ == expected.best_epoch_
+    else:  # there is no best yet
+        probabilities = clf.predict_proba(X)
+        assert ((probabilities > 0) & (probabilities < 1)).all()
+    # It can be gone on with.
+    clf.set_params(callbacks=None).partial_fit(X, Y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("event", ["epoch begins", "step"])
+def test_interrupted_partial_fit(event):
+    clf = small(callbacks=[Interrupt(event, 2)])
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        for _ in range(3):
+            clf.partial_fit(X, Y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no interval timers")
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_signals_at_any_moment(early_stopping):
+    """Either there was nothing to keep yet, or there is a model, and a warning."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    kept = 0
+    try:
+        for moment in np.geomspace(0.002, 0.2, 40):
+            clf = small(max_iter=1000, n_members=2, early_stopping=early_stopping)
+            clf.set_params(n_iter_no_change=1000)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                signal.setitimer(signal.ITIMER_REAL, moment)
+                try:
+                    clf.fit(X, Y)
+                except KeyboardInterrupt:
+                    continue
+            probabilities = clf.predict_proba(X)
+            assert ((probabilities > 0) & (probabilities < 1)).all()
+            assert clf.partial_fit(X, Y).predict(X).shape == Y.shape
+            kept += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert kept > 10
