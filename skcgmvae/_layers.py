@@ -205,6 +205,28 @@ class GaussianHead(nn.Module):
         return mean, MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
 
 
+class FeatureLayers(nn.Module):
+    """Hidden layers for features: the first takes dense rows or :class:`SparseRows`.
+
+    Shape
+    -----
+    (B, D) or (*members, B, D) -> (*members, B, sizes[-1])
+    """
+
+    def __init__(self, n_features, sizes, activation, dropout, offset, *, members=()):
+        super().__init__()
+        first, *rest = sizes
+        self.input = InputLinear(n_features, first, offset=offset, members=members)
+        self.hidden = nn.Sequential(
+            activation(),
+            Dropout(dropout),
+            *hidden_layers(first, rest, activation, dropout, members=members),
+        )
+
+    def forward(self, x):
+        return self.hidden(self.input(x))
+
+
 def side_by_side(x):
     """What each member makes of a row, in one row: (M, N, k) -> (N, M * k)."""
     return x.transpose(0, 1).flatten(1) if x.ndim == 3 else x

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from skcgmvae._layers import (
     ACTIVATIONS,
     Dropout,
+    FeatureLayers,
     GaussianHead,
     InputLinear,
     Linear,
@@ -83,17 +84,13 @@ class FeatureEncoder(nn.Module):
         self, n_features, latent_dim, sizes, activation, dropout, offset, members=()
     ):
         super().__init__()
-        first, *rest = sizes
-        self.input = InputLinear(n_features, first, offset=offset, members=members)
-        self.hidden = nn.Sequential(
-            activation(),
-            Dropout(dropout),
-            *hidden_layers(first, rest, activation, dropout, members=members),
+        self.layers = FeatureLayers(
+            n_features, sizes, activation, dropout, offset, members=members
         )
         self.head = GaussianHead(sizes[-1], latent_dim, members=members)
 
     def forward(self, x):
-        return self.head(self.hidden(self.input(x)))
+        return self.head(self.layers(x))
 
 
 class LabelEncoder(nn.Module):
@@ -358,5 +355,5 @@ class CGMVAE(nn.Module):
         if not isinstance(x, SparseRows):
             return x
         dense = x.to_dense(self.n_features)
-        offset = self.feature_encoder.input.offset
+        offset = self.feature_encoder.layers.input.offset
         return dense if offset is None else dense - offset
