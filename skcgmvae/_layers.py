@@ -227,6 +227,39 @@ class FeatureLayers(nn.Module):
         return self.hidden(self.input(x))
 
 
+class MultivariateProbit(nn.Module):
+    """Labels that are set where a correlated Gaussian of mean ``mean`` is positive.
+
+    Its covariance is I + R R', with a factor R (L, r) that is the same for all rows
+    (Chen, Xue and Gomes, ICML 2018). Given a sample of the part R brings in, the labels
+    are independent: label l is set with probability Phi(score of l).
+
+    Parameters
+    ----------
+    n_labels : int
+    rank : int
+        Columns r of the factor.
+    members : tuple of int
+    """
+
+    def __init__(self, n_labels, rank, *, members=()):
+        super().__init__()
+        bound = math.sqrt(6 / (n_labels + rank))
+        self.factor = uniform(*members, n_labels, rank, bound=bound)
+
+    def noise(self, n_samples, mean):
+        """What R brings in, to be added to ``mean`` (B, L); (S, B, L)."""
+        shape = n_samples, *mean.shape[:-1], self.factor.shape[-1]
+        noise = torch.randn(shape, device=mean.device, dtype=mean.dtype)
+        return noise @ self.factor.mT
+
+    def logits(self, mean):
+        """The log-odds of each label by itself, exact; (B, L) -> (B, L)."""
+        deviation = torch.sqrt(1 + self.factor.square().sum(dim=-1))  # (L,)
+        score = mean / deviation[..., None, :]
+        return torch.special.log_ndtr(score) - torch.special.log_ndtr(-score)
+
+
 def side_by_side(x):
     """What each member makes of a row, in one row: (M, N, k) -> (N, M * k)."""
     return x.transpose(0, 1).flatten(1) if x.ndim == 3 else x

@@ -1,4 +1,6 @@
-"""The objective of C-GMVAE, one function an equation (Bai, Kong and Gomes, ICML 2022).
+"""Losses, one function an equation, and the objective of C-GMVAE that joins them.
+
+Equation numbers are those of Bai, Kong and Gomes (ICML 2022).
 
 Pure torch. Every function returns one value a row, to be minimised; none can
 overflow: densities stay in logarithms and probabilities in logits.
@@ -107,6 +109,46 @@ def cross_entropy_loss(logits, y):
     """
     y = y.expand_as(logits)
     return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(dim=-1)
+
+
+def pairwise_ranking_loss(score, y):
+    """The mean of exp(score of a negative - score of a positive) over pairs of labels.
+
+    Zhang and Zhou (IEEE TKDE 2006), Eq. 5. The exponential factorises into a sum over
+    the positives and one over the negatives, so that no (B, L, L) tensor is made. A
+    row without pairs costs nothing.
+
+    score (..., B, L), y (B, L) -> (..., B).
+    """
+    n_positive = y.sum(dim=-1)  # (B,)
+    n_pairs = n_positive * (y.shape[-1] - n_positive)
+    has_pairs = n_pairs > 0
+    # A sum over nothing has no finite logarithm, so a row without pairs keeps all.
+    negative = (y == 0) & has_pairs[..., None]
+    positive = (y > 0) & has_pairs[..., None]
+    log_sum = torch.logsumexp((-score).masked_fill(negative, -torch.inf), dim=-1)
+    log_sum = log_sum + torch.logsumexp(score.masked_fill(positive, -torch.inf), dim=-1)
+    loss = torch.exp(log_sum - n_pairs.clamp_min(1).log())
+    return torch.where(has_pairs, loss, torch.zeros_like(loss))
+
+
+def probit_log_likelihood(scores, y):
+    """log p(y) of a multivariate probit, from samples of its scores.
+
+    The mean over samples of the product over labels of Phi(+-score), in logarithms:
+    Bai, Kong and Gomes (IJCAI 2020), Eq. 3.
+
+    scores (S, B, L), y (B, L) -> (B,).
+    """
+    each = torch.special.log_ndtr((2 * y - 1) * scores).sum(dim=-1)  # (S, B)
+    return torch.logsumexp(each, dim=0) - math.log(len(scores))
+
+
+def gaussian_kl(mean, log_variance, other_mean, other_log_variance):
+    """KL of one diagonal Gaussian from another; all (B, d) -> (B,)."""
+    difference = log_variance - other_log_variance
+    squared = (mean - other_mean) ** 2 * torch.exp(-other_log_variance)
+    return 0.5 * (difference.exp() + squared - 1 - difference).sum(dim=-1)
 
 
 def cosine_similarity(product, embedding, label_embedding):

@@ -62,6 +62,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     _module_class = None
     _criterion_class = None
 
+    n_members = 1  # for a subclass that does not list it
+
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],

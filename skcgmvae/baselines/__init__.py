@@ -1,8 +1,17 @@
 """The classifiers that people compare with: each a scikit-learn estimator."""
 
 from skcgmvae.baselines.binary_relevance import BinaryRelevance
+from skcgmvae.baselines.c2ae import C2AEClassifier
 from skcgmvae.baselines.haram import HARAM
 from skcgmvae.baselines.mlaram import MLARAM
 from skcgmvae.baselines.mlknn import MLkNN
+from skcgmvae.baselines.mpvae import MPVAEClassifier
 
-__all__ = ["HARAM", "MLARAM", "BinaryRelevance", "MLkNN"]
+__all__ = [
+    "HARAM",
+    "MLARAM",
+    "BinaryRelevance",
+    "C2AEClassifier",
+    "MLkNN",
+    "MPVAEClassifier",
+]
