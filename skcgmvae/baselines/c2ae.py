@@ -43,12 +43,12 @@ class C2AE(nn.Module):
         n_features,
         n_labels,
         offset=None,
-        latent_dim=64,
+        latent_dim=32,
         feature_layer_sizes=(512, 512),
         label_encoder_layer_sizes=(512,),
         decoder_layer_sizes=(512,),
         activation="leaky_relu",
-        dropout=0.3,
+        dropout=0.5,
         n_members=1,
     ):
         super().__init__()
@@ -83,12 +83,12 @@ class C2AE(nn.Module):
 
 
 class C2AELoss(nn.Module):
-    """Eq. 4 of the paper: distance of the codes + penalty + alpha * ranking loss.
+    """Eq. 1 of the paper: distance of the codes + penalty + alpha * ranking loss.
 
     Called with a :class:`C2AEOutput` and y (B, L), it returns the terms, (B,) each.
     """
 
-    def __init__(self, *, alpha=1.0, orthonormality_weight=0.5):
+    def __init__(self, *, alpha=10.0, orthonormality_weight=0.1):
         super().__init__()
         self.alpha = alpha
         self.orthonormality_weight = orthonormality_weight
@@ -131,7 +131,7 @@ class C2AEClassifier(BaseNeuralClassifier):
 
     Parameters
     ----------
-    latent_dim : int, default=64
+    latent_dim : int, default=32
         Dimensions of the codes (source: 0.8 times the number of labels).
     feature_layer_sizes : tuple of int, default=(512, 512)
         Widths of the hidden layers of F_x (source: 512, 512).
@@ -141,13 +141,13 @@ class C2AEClassifier(BaseNeuralClassifier):
         Widths of the hidden layers of F_d (source: 512).
     activation : {"relu", "leaky_relu", "gelu"}, default="leaky_relu"
         Activation of all hidden layers (source: leaky ReLU).
-    dropout : float, default=0.3
+    dropout : float, default=0.5
         Probability, in [0, 1), with which a hidden unit is dropped in training.
-    alpha : float, default=1.0
+    alpha : float, default=10.0
         Weight of the ranking loss, Eq. 3 of [1]_.
-    orthonormality_weight : float, default=0.5
-        Weight lambda of the relaxed constraint that codes have uncorrelated dimensions
-        of unit variance, Eq. 4 of [1]_.
+    orthonormality_weight : float, default=0.1
+        Weight of the relaxed constraint that codes have uncorrelated dimensions of unit
+        variance, Eq. 2 of [1]_ (source: 0.5).
     n_members : int, default=1
         Networks whose probabilities are averaged; see
         :class:`~skcgmvae.CGMVAEClassifier`, as for all that follow.
@@ -242,14 +242,14 @@ class C2AEClassifier(BaseNeuralClassifier):
     def __init__(
         self,
         *,
-        latent_dim=64,
+        latent_dim=32,
         feature_layer_sizes=(512, 512),
         label_encoder_layer_sizes=(512,),
         decoder_layer_sizes=(512,),
         activation="leaky_relu",
-        dropout=0.3,
-        alpha=1.0,
-        orthonormality_weight=0.5,
+        dropout=0.5,
+        alpha=10.0,
+        orthonormality_weight=0.1,
         n_members=1,
         scale_features=True,
         lr=1e-3,
