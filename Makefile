@@ -1,10 +1,10 @@
 # Every target works in a fresh clone: it makes .venv and installs what it needs.
-# .venv/.demo, .venv/.test and .venv/.docs remember that this has been done.
+# .venv/.demo, .venv/.test and .venv/.docs remember that this has been done,
+# .venv-min/.test that .venv-min has the oldest versions.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The same with the oldest versions that the package accepts.
 MIN := .venv-min
 
 # make demo DATASET=yeast ARGS="--output pictures"
@@ -19,18 +19,18 @@ STAMPS := $(VENV)/.demo $(VENV)/.test $(VENV)/.docs
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    train on real data, print scores, draw the label similarities"
-	@echo "             (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
-	@echo "              ARGS=...: further arguments of examples/plot_quickstart.py)"
-	@echo "make test    lint, run all tests and examples, measure their coverage"
-	@echo "             (ARGS=...: arguments of pytest; nothing is measured)"
+	@echo "make demo      train on real data, print scores, draw the label similarities"
+	@echo "               (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
+	@echo "                ARGS=...: further arguments of examples/plot_quickstart.py)"
+	@echo "make test      lint, run all tests and examples, measure their coverage"
+	@echo "               (ARGS=...: arguments of pytest; nothing is measured)"
 	@echo "make test-min  run them with the oldest versions, in $(MIN) (ARGS=...)"
-	@echo "make docs    build the documentation in docs/_build/html"
-	@echo "make lint    check style and format"
-	@echo "make format  put style and format right"
-	@echo "make clean   remove what was built, but not $(VENV) and $(MIN)"
+	@echo "make docs      build the documentation in docs/_build/html"
+	@echo "make lint      check style and format"
+	@echo "make format    put style and format right"
+	@echo "make clean     remove what was built, but not $(VENV) and $(MIN)"
 	@echo
-	@echo "PYTHON=...   the Python that makes $(VENV) (3.11 or later; now $(PYTHON))"
+	@echo "PYTHON=...     the Python that makes $(VENV) (3.11 or later; now $(PYTHON))"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -74,6 +74,7 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf build dist docs/_build *.egg-info .coverage .hypothesis .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build *.egg-info .coverage .hypothesis .pytest_cache \
+	    .ruff_cache
 	find skcgmvae tests examples docs -name __pycache__ -type d -prune \
 	    -exec rm -rf {} +
