@@ -1,31 +1,36 @@
 # Every target works in a fresh clone: it makes .venv and installs what it needs.
-# .venv/.demo, .venv/.test and .venv/.docs remember that this has been done.
+# .venv/.demo, .venv/.test and .venv/.docs remember that this has been done,
+# .venv-min/.test that .venv-min has the oldest versions.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MIN := .venv-min
 
 # make demo DATASET=yeast ARGS="--output pictures"
+# make test ARGS="-k losses"
 DATASET ?=
 ARGS ?=
 
 STAMPS := $(VENV)/.demo $(VENV)/.test $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lint format clean
+.PHONY: help demo test test-min docs lint format clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    train on real data, print scores, draw the label similarities"
-	@echo "             (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
-	@echo "              ARGS=...: further arguments of examples/plot_quickstart.py)"
-	@echo "make test    lint, and run all tests and examples"
-	@echo "make docs    build the documentation in docs/_build/html"
-	@echo "make lint    check style and format"
-	@echo "make format  put style and format right"
-	@echo "make clean   remove what was built, but not $(VENV)"
+	@echo "make demo      train on real data, print scores, draw the label similarities"
+	@echo "               (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
+	@echo "                ARGS=...: further arguments of examples/plot_quickstart.py)"
+	@echo "make test      lint, run all tests and examples, measure their coverage"
+	@echo "               (ARGS=...: arguments of pytest; nothing is measured)"
+	@echo "make test-min  run them with the oldest versions, in $(MIN) (ARGS=...)"
+	@echo "make docs      build the documentation in docs/_build/html"
+	@echo "make lint      check style and format"
+	@echo "make format    put style and format right"
+	@echo "make clean     remove what was built, but not $(VENV) and $(MIN)"
 	@echo
-	@echo "PYTHON=...   the Python that makes $(VENV) (3.11 or later; now $(PYTHON))"
+	@echo "PYTHON=...     the Python that makes $(VENV) (3.11 or later; now $(PYTHON))"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,8 +44,23 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/plot_quickstart.py \
 	    $(if $(DATASET),--dataset $(DATASET)) $(ARGS)
 
+# Of a part of the tests the coverage says nothing.
 test: lint
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage json -q -o - | $(BIN)/python tests/coverage_bars.py
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+$(MIN)/.test: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv $(MIN)
+	$(MIN)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -c constraints-min.txt -e ".[test]"
+	@touch $@
+
+test-min: $(MIN)/.test
+	$(MIN)/bin/python -m pytest $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
@@ -54,6 +74,7 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf build dist docs/_build *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build *.egg-info .coverage .hypothesis .pytest_cache \
+	    .ruff_cache
 	find skcgmvae tests examples docs -name __pycache__ -type d -prune \
 	    -exec rm -rf {} +

@@ -116,9 +116,8 @@ def _parsed(path, text):
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} holds no readable JSON ({error}).") from error
     if not isinstance(tree, dict):
-        raise DamagedFileError(
-            f"{path} holds {type(tree).__name__}, not a JSON object."
-        )
+        kind = type(tree).__name__
+        raise DamagedFileError(f"{path} holds a {kind}, not a JSON object.")
     return tree
 
 

@@ -157,10 +157,6 @@ class _Predicted(BaseEstimator):
     def __init__(self, predicted):
         self.predicted = predicted
 
-    def fit(self, X, Y):
-        """Nothing to do; scorers want an estimator."""
-        return self
-
     def predict(self, X):
         """The predictions."""
         return self.predicted

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import estimator_html_repr
 from skorch.callbacks import (
+    Callback,
     Checkpoint,
     EarlyStopping,
     EpochScoring,
@@ -437,6 +438,18 @@ def test_skorch_callbacks_that_save_score_and_stop(tmp_path):
     assert model.n_iter_ < 30
 
 
+def test_skorch_callbacks_may_predict_for_tensors():
+    class Predict(Callback):
+        def on_epoch_end(self, net, dataset_valid, **kwargs):
+            rows = dataset_valid.X[:10]
+            self.found = net.predict_proba(rows)
+            self.expected = net.predict_proba(rows.numpy())
+
+    predict = Predict()
+    small(max_iter=1, callbacks=[predict]).fit(X, Y)
+    np.testing.assert_array_equal(predict.found, predict.expected)
+
+
 class Recorder:
     """A callback of scikit-learn's that scores each epoch, and may stop the fit."""
 
@@ -515,6 +528,13 @@ BAD_FITS = {
     "no loss": ({"alpha": 0, "beta": 0}, X, Y, "alpha and beta are both 0"),
     "threshold shape": ({"threshold": [0.5, 0.5]}, X, Y, r"threshold.*\(5,\).*\(2,\)"),
     "threshold kind": ({"threshold": [None] * 5}, X, Y, "threshold must"),
+    "threshold text": ({"threshold": ["x"] * 5}, X, Y, "threshold must be a number"),
+    "threshold of classes": (
+        {"threshold": 0.3},
+        X,
+        np.arange(200) % 3,
+        r"threshold=0\.3 has no meaning for a multiclass y.* leave it at 0\.5",
+    ),
     "text": ({}, X, [["a", "b"]] * 200, "Y must hold 0 and 1 only.*'a'"),
     "threshold range": ({"threshold": [0.5] * 4 + [2]}, X, Y, r"in \[0, 1\]"),
     "bernoulli range": (

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,6 +226,15 @@ def test_damaged_compressed_file(write, compress):
         load_arff(write(data, f"damaged.arff.{suffix}"), labels=-1)
     with pytest.raises(ValueError, match="line 0: the compressed data is damaged"):
         load_arff(write(DENSE, f"plain.arff.{suffix}"), labels=-1)
+
+
+def test_a_disk_that_fails_is_not_called_a_damaged_file(tmp_path):
+    broken = Path("/proc/self/mem")  # nothing can be read where it begins
+    if not broken.exists():
+        pytest.skip("needs Linux")
+    (tmp_path / "broken.arff").symlink_to(broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        load_arff(tmp_path / "broken.arff", labels=1)
 
 
 def test_missing_file(tmp_path):

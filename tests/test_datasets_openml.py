@@ -193,11 +193,13 @@ def test_label_columns_may_be_anywhere(openml):
 
 def test_numeric_labels(openml):
     text = "@relation x\n@attribute a numeric\n@attribute b numeric\n"
-    text += "@attribute c numeric\n@data\n0.5,1,0\n2,0,0\n"
-    openml.add(40597, "yeast", text, labels=("b", "c"))
-    data, target = fetch_multilabel("yeast", return_X_y=True)
-    np.testing.assert_array_equal(target, [[1, 0], [0, 0]])
-    assert target.dtype == np.uint8
+    text += "@attribute c numeric\n@data\n"
+    for rows in ("0.5,1,0\n2,0,0\n", "{0 0.5,1 1}\n{0 2}\n"):
+        openml.add(40597, "yeast", text + rows, labels=("b", "c"))
+        _, target = fetch_multilabel("yeast", cache=False, return_X_y=True)
+        target = target.toarray() if sp.issparse(target) else target
+        np.testing.assert_array_equal(target, [[1, 0], [0, 0]])
+        assert target.dtype == np.uint8
 
 
 def test_as_frame(openml):

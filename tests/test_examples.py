@@ -41,9 +41,6 @@ def run_example(path, monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # scikit-learn's own, about its own use of other packages.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
         runpy.run_path(str(path), run_name="__main__")
     return capsys.readouterr().out
 

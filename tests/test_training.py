@@ -449,6 +449,23 @@ def test_partial_fit_goes_on_from_a_fit_and_from_nothing(early_stopping):
     assert np.abs(clf.predict_proba(X) - before).max() > 0
 
 
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_interruption_in_the_first_epoch_keeps_the_weights_so_far(ema_decay):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history[-1, "batches"]) == 3:
+                self.weights = net.current_weights()
+                raise KeyboardInterrupt
+
+    interrupt = Interrupt()
+    clf = CGMVAEClassifier(**TINY, ema_decay=ema_decay, callbacks=[interrupt])
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 1"):
+        clf.fit(X, Y)
+    assert (clf.n_iter_, clf.best_epoch_, clf.logit_scale_) == (0, None, None)
+    assert_same_weights(copy_weights(clf.net_), interrupt.weights, rtol=0, atol=0)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
 def test_history_holds_the_terms_and_no_batches():
     clf, _ = recorded(
         max_iter=2, reconstruction="gaussian", kl_weight=1e-3, alpha=1.0, beta=1.0
