@@ -44,6 +44,10 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/plot_quickstart.py \
 	    $(if $(DATASET),--dataset $(DATASET)) $(ARGS)
 
+# As in tests/conftest.py: threads that wait for each other on a busy machine take many
+# times as long.
+test test-min: export OMP_NUM_THREADS ?= 1
+
 # Of a part of the tests the coverage says nothing.
 test: lint
 ifeq ($(strip $(ARGS)),)
