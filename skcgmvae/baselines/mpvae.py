@@ -59,7 +59,7 @@ class MPVAE(nn.Module):
         label_encoder_layer_sizes=(512, 256),
         decoder_layer_sizes=(256, 512),
         activation="relu",
-        dropout=0.5,
+        dropout=0.3,
         skip_connection=False,
         covariance_rank=32,
         n_samples=10,
@@ -121,7 +121,7 @@ class MPVAELoss(nn.Module):
     Called with an :class:`MPVAEOutput` and y (B, L), it returns the terms, (B,) each.
     """
 
-    def __init__(self, *, nll_weight=0.5, ranking_weight=10.0, beta=1.1):
+    def __init__(self, *, nll_weight=1.0, ranking_weight=10.0, beta=0.1):
         super().__init__()
         self.weights = {
             "nll": nll_weight,
@@ -166,7 +166,7 @@ class MPVAEClassifier(BaseNeuralClassifier):
         Widths of the decoder's hidden layers (source: 256, 512).
     activation : {"relu", "leaky_relu", "gelu"}, default="relu"
         Activation of all hidden layers (source: ReLU).
-    dropout : float, default=0.5
+    dropout : float, default=0.3
         Probability, in [0, 1), with which a hidden unit of an encoder is dropped in
         training (source: 0.5).
     skip_connection : bool, default=False
@@ -175,12 +175,13 @@ class MPVAEClassifier(BaseNeuralClassifier):
         Columns of the factor R of the covariance I + R R' (source: one a label).
     n_samples : int, default=10
         Samples of the probit a row and step.
-    nll_weight : float, default=0.5
-        Weight of the negative log-likelihood, Eq. 3 of [1]_.
+    nll_weight : float, default=1.0
+        Weight of the negative log-likelihood, Eq. 3 of [1]_ (source: 0.5).
     ranking_weight : float, default=10.0
-        Weight of the ranking loss, Eq. 4 of [1]_.
-    beta : float, default=1.1
-        Weight of the KL divergence of the two posteriors.
+        Weight of the ranking loss, Eq. 4 of [1]_ (source: 10).
+    beta : float, default=0.1
+        Weight of the KL divergence of the two posteriors (source: 1.1, under which
+        the latent space collapses unless x enters the decoder, too).
     n_members : int, default=1
         Networks whose probabilities are averaged; see
         :class:`~skcgmvae.CGMVAEClassifier`, as for all that follow.
@@ -284,13 +285,13 @@ class MPVAEClassifier(BaseNeuralClassifier):
         label_encoder_layer_sizes=(512, 256),
         decoder_layer_sizes=(256, 512),
         activation="relu",
-        dropout=0.5,
+        dropout=0.3,
         skip_connection=False,
         covariance_rank=32,
         n_samples=10,
-        nll_weight=0.5,
+        nll_weight=1.0,
         ranking_weight=10.0,
-        beta=1.1,
+        beta=0.1,
         n_members=1,
         scale_features=True,
         lr=1e-3,
