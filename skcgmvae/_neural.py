@@ -28,6 +28,7 @@ from skcgmvae._callbacks import (
     ProgressBar,
     ScikitLearnCallbacks,
 )
+from skcgmvae._errors import naming
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
@@ -184,9 +185,10 @@ class BaseNeuralClassifier(CallbackSupportMixin, MultiLabelClassifier):
         X = self._validate_features(X, reset=reset, ensure_min_samples=min_rows)
         Y = self._check_targets(X, Y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, ensure_non_negative=True
-            )
+            with naming("sample_weight"):
+                sample_weight = _check_sample_weight(
+                    sample_weight, X, ensure_non_negative=True
+                )
             used = np.flatnonzero(sample_weight)
             if len(used) < min_rows:
                 raise ValueError(
