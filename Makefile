@@ -9,10 +9,13 @@ BIN := $(VENV)/bin
 DATASET ?=
 ARGS ?=
 
+# make fuzz CASES=10000
+CASES ?= 2000
+
 STAMPS := $(VENV)/.demo $(VENV)/.test $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lint format clean
+.PHONY: help demo test fuzz docs lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +23,7 @@ help:
 	@echo "             (DATASET=NAME: a file of the folder \$$SKCGMVAE_DATA;"
 	@echo "              ARGS=...: further arguments of examples/plot_quickstart.py)"
 	@echo "make test    lint, and run all tests and examples"
+	@echo "make fuzz    try $(CASES) new cases of hostile input (CASES=...: so many)"
 	@echo "make docs    build the documentation in docs/_build/html"
 	@echo "make lint    check style and format"
 	@echo "make format  put style and format right"
@@ -41,6 +45,10 @@ demo: $(VENV)/.demo
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# Tests without a given number of cases try the same 200 each time.
+fuzz: $(VENV)/.test
+	SKCGMVAE_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest tests/test_fuzz.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
