@@ -12,10 +12,13 @@ MIN := .venv-min
 DATASET ?=
 ARGS ?=
 
+# make fuzz CASES=10000
+CASES ?= 2000
+
 STAMPS := $(VENV)/.demo $(VENV)/.test $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-min docs lint format clean
+.PHONY: help demo test test-min fuzz docs lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +28,7 @@ help:
 	@echo "make test      lint, run all tests and examples, measure their coverage"
 	@echo "               (ARGS=...: arguments of pytest; nothing is measured)"
 	@echo "make test-min  run them with the oldest versions, in $(MIN) (ARGS=...)"
+	@echo "make fuzz      try $(CASES) new cases of hostile input (CASES=...: so many)"
 	@echo "make docs      build the documentation in docs/_build/html"
 	@echo "make lint      check style and format"
 	@echo "make format    put style and format right"
@@ -46,7 +50,7 @@ demo: $(VENV)/.demo
 
 # As in tests/conftest.py: threads that wait for each other on a busy machine take many
 # times as long.
-test test-min: export OMP_NUM_THREADS ?= 1
+test test-min fuzz: export OMP_NUM_THREADS ?= 1
 
 # Of a part of the tests the coverage says nothing.
 test: lint
@@ -65,6 +69,10 @@ $(MIN)/.test: pyproject.toml constraints-min.txt
 
 test-min: $(MIN)/.test
 	$(MIN)/bin/python -m pytest $(ARGS)
+
+# Tests without a given number of cases try the same 200 each time.
+fuzz: $(VENV)/.test
+	SKCGMVAE_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest tests/test_fuzz.py $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .

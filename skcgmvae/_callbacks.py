@@ -41,33 +41,38 @@ class KeepBest(Callback):
         self.tol = tol
 
     def initialize(self):
-        self.best_logit_scale_ = None
+        self.best_epoch_ = self.best_logit_scale_ = None
         return self
 
     def on_train_begin(self, net, **kwargs):
-        self.best_epoch_ = len(net.history) or None
         # What an earlier training left is better than nothing.
         self.best_weights_ = net.current_weights() if net.history else None
         self.held_out_ = None
+        self.has_diverged_ = False
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
         epoch = net.history[-1]
-        if not np.isfinite([epoch["train_loss"], epoch.get("valid_loss", 0.0)]).all():
+        losses = [epoch["train_loss"], epoch.get("valid_loss", 0.0)]
+        # Losses are older than the last step, or do not tell of all weights.
+        if not (np.isfinite(losses).all() and net.is_finite(dataset_train)):
             self._diverged(net, epoch["epoch"])
         elif "valid_loss" in epoch:
             self._compare(net, epoch)
-        # The training loss is older than the last step, which may be the fatal one.
-        elif net.predicts_finite(dataset_train):
+        else:
             self.best_epoch_ = epoch["epoch"]
             self.best_weights_ = net.current_weights()
-        else:
-            self._diverged(net, epoch["epoch"])
 
     def on_train_end(self, net, **kwargs):
         if self.best_weights_ is not None:
             net.load_weights(self.best_weights_)
+        if self.has_diverged_:
+            net.forget_steps()
         if self.held_out_ is not None:
             _, self.best_logit_scale_ = self.held_out_.best_scale()
+        self.release()
+
+    def release(self):
+        """Let go of what is needed in training only."""
         self.best_weights_ = self.held_out_ = None
 
     def state(self):
@@ -107,15 +112,18 @@ class KeepBest(Callback):
 
     def _diverged(self, net, epoch):
         lr = net.lr
+        self.has_diverged_ = True
         if self.best_weights_ is None:
             raise ValueError(
                 f"Training diverged in epoch {epoch}: the loss is not finite. "
-                f"Lower lr (it is {lr}), or alpha, beta, kl_weight and recon_weight, "
-                "or leave scale_features=True."
+                f"Lower lr (it is {lr}), or weight_decay, alpha, beta, kl_weight, "
+                "recon_weight and linear_penalty, raise temperature, or leave "
+                "scale_features=True."
             )
         warnings.warn(
             f"Training diverged in epoch {epoch}: the loss is not finite. The "
-            f"weights of epoch {self.best_epoch_} are kept. Lower lr (it is {lr}).",
+            f"weights of epoch {self.best_epoch_} are kept. Lower lr (it is {lr}) or "
+            "weight_decay.",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -124,6 +132,10 @@ class KeepBest(Callback):
 
 class ProgressBar(Callback):
     """A bar over the epochs that shows the losses by term."""
+
+    def initialize(self):
+        self.bar_ = None
+        return self
 
     def on_train_begin(self, net, **kwargs):
         self.bar_ = tqdm(total=net.max_epochs, unit="epoch", leave=True)
@@ -140,7 +152,12 @@ class ProgressBar(Callback):
         self.bar_.update()
 
     def on_train_end(self, net, **kwargs):
-        self.bar_.close()
+        self.release()
+
+    def release(self):
+        """Close the bar, after an error too."""
+        if self.bar_ is not None:
+            self.bar_.close()
         self.bar_ = None
 
 

@@ -6,6 +6,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 
+from skcgmvae._errors import naming
+
 SMALLEST_PROBABILITY = 1e-15
 
 
@@ -161,17 +163,18 @@ def _as_label_matrix(Y):
             f"{str(Y.flat[0])!r}. sklearn.preprocessing.MultiLabelBinarizer turns "
             "lists of labels into a matrix."
         )
-    matrix = check_array(
-        Y, dtype=None if Y.dtype.kind in "biuf" else np.float64, input_name="Y"
-    )
+    dtype = None if Y.dtype.kind in "biuf" else np.float64
+    with naming("Y"):
+        matrix = check_array(Y, dtype=dtype, input_name="Y")
     _check_zero_one(matrix)
     return matrix
 
 
 def _as_class_vector(y):
     y = column_or_1d(y, warn=True)
-    if y.dtype.kind == "f" and np.isnan(y).any():
-        raise ValueError("Input y contains NaN.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        found = "NaN" if np.isnan(y).any() else "infinity"
+        raise ValueError(f"Input y contains {found}.")
     check_classification_targets(y)
     return y
 

@@ -5,6 +5,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, validate_data
 
+from skcgmvae._errors import naming
 from skcgmvae._labels import LabelCoder
 
 
@@ -23,22 +24,31 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
     )
 
     def _validate_features(self, X, dtype="numeric", **checks):
-        """``X`` as an ndarray or a CSR matrix without duplicate entries."""
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, **checks)
-        if issparse(X) and not X.has_canonical_format:
+        """``X`` as an ndarray or a CSR matrix without duplicate or zero entries."""
+        # Infinities of both signs have no sum; they are told of without it.
+        with naming("X"), np.errstate(invalid="ignore"):
+            X = validate_data(self, X, accept_sparse="csr", dtype=dtype, **checks)
+        if issparse(X) and not (X.has_canonical_format and X.data.all()):
             X = X.copy()  # it may be the caller's
             X.sum_duplicates()
+            X.eliminate_zeros()
+        if issparse(X) and X.dtype == bool:
+            # scikit-learn forgets to convert a sparse DataFrame of them.
+            X = X.astype(np.float64)
         return X
 
     def _check_targets(self, X, Y):
         """``Y``, there at all and as long as ``X``, in a form that can be indexed."""
+        if X is None:
+            raise ValueError(f"{type(self).__name__} requires X, but it is None.")
         if Y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
         Y = Y.tocsr() if issparse(Y) else Y
-        check_consistent_length(X, Y)
+        with naming("X and Y"):
+            check_consistent_length(X, Y)
         return Y
 
     def _encode_labels(self, Y, classes=None):

@@ -28,6 +28,7 @@ from skcgmvae._callbacks import (
     ScikitLearnCallbacks,
 )
 from skcgmvae._checkpoint import KeepTraining, TrainingFile
+from skcgmvae._errors import naming
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
 from skcgmvae._random import seeded
@@ -201,9 +202,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         X = self._validate_features(X, reset=reset, ensure_min_samples=min_rows)
         Y = self._check_targets(X, Y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, ensure_non_negative=True
-            )
+            with naming("sample_weight"):
+                sample_weight = _check_sample_weight(
+                    sample_weight, X, ensure_non_negative=True
+                )
             used = np.flatnonzero(sample_weight)
             if len(used) < min_rows:
                 raise ValueError(

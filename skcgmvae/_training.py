@@ -57,6 +57,23 @@ class MultiLabelNet(NeuralNet):
 
     # -- the loop ----------------------------------------------------------------
 
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """skorch's; an error leaves a net that was trained before as it was then."""
+        n_epochs = len(self.history) if self.initialized_ else 0
+        before = _copy(self.module_.named_parameters()) if n_epochs else None
+        try:
+            return super().partial_fit(X, y, classes, **fit_params)
+        except BaseException:
+            self.train_split = self.average_weights_ = self.held_out_ = None
+            for _, callback in getattr(self, "callbacks_", ()):
+                if hasattr(callback, "release"):
+                    callback.release()
+            if before is not None:
+                self.load_weights(before)
+                self.forget_steps()
+                del self.history[n_epochs:]
+            raise
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""
         self.stop_requested_ = False
@@ -71,7 +88,7 @@ class MultiLabelNet(NeuralNet):
                     stacklevel=2,
                 )
                 # It may have come in the middle of a step.
-                self.optimizer_.state.clear()
+                self.forget_steps()
             return self
 
     def request_stop(self):
@@ -203,18 +220,27 @@ class MultiLabelNet(NeuralNet):
 
         All of them, or those of one head.
         """
-        weights = self.average_weights_ or dict(self.module_.named_parameters())
+        weights = self._weights()
         if head is not None:
             head_of = getattr(self.module_, "head_of", lambda name: 0)
             weights = {name: w for name, w in weights.items() if head_of(name) == head}
         return _copy(weights.items())
 
-    def predicts_finite(self, dataset):
-        """Whether the weights still give numbers for the first rows of a dataset."""
+    def _weights(self):
+        return self.average_weights_ or dict(self.module_.named_parameters())
+
+    def is_finite(self, dataset):
+        """Whether all weights are numbers, and what they say of a batch of rows too."""
+        weights = [w.isfinite().all() for w in self._weights().values()]
         x, _ = dataset.take(dataset.index[..., : self.batch_size])
         self._set_training(False)
         with torch.no_grad():
-            return bool(torch.isfinite(self.infer(x)).all())
+            logits = self.infer(x)
+        return bool(torch.stack([*weights, logits.isfinite().all()]).all())
+
+    def forget_steps(self):
+        """Let the optimiser begin anew: its averages may not be numbers."""
+        self.optimizer_.state.clear()
 
     def load_weights(self, weights):
         """Put weights, by name, into the module; the others stay."""

@@ -180,6 +180,27 @@ def test_entries_of_a_sparse_matrix_may_be_in_disorder(estimator):
     assert messy.nnz == 2 * orderly.nnz == 2 * np.count_nonzero(holes)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_stored_zeros_are_zeros(estimator):
+    """Also where a network drops stored values, and no others, in training."""
+    holes = X * (X > 0.3)
+    n_rows, n_features = X.shape
+    stored = sp.csr_matrix(
+        (
+            holes.ravel(),
+            np.tile(np.arange(n_features), n_rows),
+            np.arange(n_rows + 1) * n_features,
+        )
+    )
+    if "random_state" in estimator.get_params():
+        estimator = clone(estimator).set_params(random_state=0)
+    expected = clone(estimator).fit(sp.csr_matrix(holes), Y).predict_proba(holes)
+    np.testing.assert_array_equal(
+        clone(estimator).fit(stored, Y).predict_proba(holes), expected
+    )
+    assert stored.nnz == X.size > np.count_nonzero(holes)
+
+
 def with_one(value):
     bad = X.copy()
     bad[3, 1] = value
@@ -198,6 +219,9 @@ IMPOSSIBLE = {
     "twos": (X, 2 * Y, r"Y must hold 0 and 1 only.*\[2\]"),
     "twos, sparse": (X, sp.csr_matrix(2 * Y), r"Y must hold 0 and 1 only.*\[2\]"),
     "NaN labels": (X, np.where(Y, np.nan, 0), "Y contains NaN"),
+    "NaN classes": (X, np.where(Y[:, 0], np.nan, 0), "y contains NaN"),
+    "infinite classes": (X, np.where(Y[:, 0], np.inf, 0), "y contains infinity"),
+    "labels of text objects": (X, Y.astype(str).astype(object) + "x", "Y: .*string"),
     "no labels": (X, Y[:, :0], r"0 feature\(s\)|at least one column"),
     "no Y": (X, None, "requires y to be passed"),
     "too few labels": (X, Y[:-1], r"inconsistent numbers of samples: \[40, 39\]"),

@@ -306,3 +306,33 @@ def test_fitted_again_and_pickled():
     assert found.tolist() == (
         MLkNN().fit(X[:50, :3], Y[:50, :2]).predict_proba(X[:, :3]).tolist()
     )
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_small_floats_do_not_lose_their_distances(size):
+    """The squares of these are out of the range of float32."""
+    X, Y = np.array([[1.0], [2.0], [8.0], [9.0]]), np.array([[1], [1], [0], [0]])
+    expected = MLkNN(k=2).fit(X, Y).predict_proba(X)
+    X = (size * X).astype(np.float32)
+    for kind in (np.asarray, sp.csr_matrix):
+        clf = MLkNN(k=2, algorithm="brute").fit(kind(X), Y)
+        np.testing.assert_allclose(clf.predict_proba(kind(X)), expected)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_distances_that_would_overflow_are_refused(kind):
+    X, Y = np.array([[0.0], [1.0], [2.0]]), np.array([[1], [0], [0]])
+    message = "X holds values up to 1e.200, too large for distances"
+    with pytest.raises(ValueError, match=message):
+        MLkNN(k=1).fit(kind(1e200 * (X > 1)), Y)
+    with pytest.raises(ValueError, match=message):
+        MLkNN(k=1).fit(X, Y).predict_proba(kind(-1e200 * (X > 1)))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "ball_tree", "kd_tree", "brute"])
+def test_sparse_rows_are_looked_up_among_dense_ones(algorithm):
+    X, Y = np.array([[0.0], [1.0], [5.0], [6.0]]), np.array([[1], [1], [0], [0]])
+    clf = MLkNN(k=2, algorithm=algorithm).fit(X, Y)
+    np.testing.assert_array_equal(
+        clf.predict_proba(sp.csr_matrix(X)), clf.predict_proba(X)
+    )

@@ -1,8 +1,6 @@
-"""The training loop: averages, the best epoch, divergence, devices."""
+"""The training loop: averages, the best epoch, going on, devices."""
 
 import copy
-import math
-import warnings
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from test_calibration import best_by_search
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._calibration import HeldOut
 from skcgmvae._callbacks import KeepBest
-from skcgmvae._losses import CGMVAELoss
 from skcgmvae._training import resolve_device
 
 TINY = {
@@ -50,10 +47,6 @@ def assert_same_weights(found, expected, **tolerance):
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], **tolerance)
-
-
-def all_finite(clf):
-    return all(torch.isfinite(p).all() for p in clf.net_.module_.parameters())
 
 
 # -- devices ---------------------------------------------------------------------
@@ -255,7 +248,7 @@ class ScriptedNet:
     def request_stop(self):
         self.stopped = True
 
-    def predicts_finite(self, dataset):
+    def is_finite(self, dataset):
         return True
 
     def current_weights(self, head=None):
@@ -318,120 +311,6 @@ def test_neither_weights_nor_held_out_rows_are_kept_twice():
     keep_best = dict(clf.net_.callbacks_)["keep_best"]
     assert keep_best.best_weights_ is keep_best.held_out_ is None
     assert clf.net_.average_weights_ is clf.net_.held_out_ is None
-
-
-# -- divergence ------------------------------------------------------------------
-
-
-def diverging(step, kind="loss"):
-    """A classifier whose ``kind`` is not finite from training step ``step`` on."""
-
-    class Loss(CGMVAELoss):
-        n_steps = 0
-
-        def forward(self, output, y):
-            terms = super().forward(output, y)
-            self.n_steps += 1
-            if self.n_steps < step:
-                return terms
-            if kind == "gradient":
-                # The root of zero: its value is 0 and its slope infinite.
-                zero = output.mean.sum() - output.mean.sum()
-                return terms | {"loss": terms["loss"] + torch.sqrt(zero.abs())}
-            return terms | {"loss": terms["loss"] * math.nan}
-
-    class Diverging(CGMVAEClassifier):
-        _criterion_class = Loss
-
-    return Diverging(**TINY, max_iter=8, lr=0.05)
-
-
-STEPS_PER_EPOCH = 4
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_divergence_keeps_the_weights_of_the_best_epoch(early_stopping, ema_decay):
-    recorder = Recorder()
-    clf = diverging(2 * STEPS_PER_EPOCH + 3).set_params(
-        early_stopping=early_stopping, ema_decay=ema_decay, callbacks=[recorder]
-    )
-    with pytest.warns(
-        ConvergenceWarning, match=r"diverged in epoch 3.*lr \(it is 0.05"
-    ):
-        clf.fit(X, Y)
-    assert clf.n_iter_ == 3
-    assert clf.best_epoch_ <= 2
-    assert not math.isfinite(clf.history_[-1, "train_loss"])
-    assert all_finite(clf)
-    kept = recorder.epochs[clf.best_epoch_ - 1]
-    assert_same_weights(copy_weights(clf.net_), kept, rtol=0, atol=0)
-    assert np.isfinite(clf.predict_proba(X)).all()
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_divergence_in_the_first_epoch_is_an_error(early_stopping):
-    clf = diverging(2).set_params(early_stopping=early_stopping)
-    with pytest.raises(ValueError, match=r"diverged in epoch 1.*Lower lr \(it is 0.05"):
-        clf.fit(X, Y)
-    assert not hasattr(clf, "net_")
-
-
-def fit_or_refuse(clf):
-    """True if the fit warned of divergence or refused; the model if not refused."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            clf.fit(X, Y)
-        except ValueError as error:
-            assert "diverged" in str(error)
-            return True, None
-    return any("diverged" in str(w.message) for w in caught), clf
-
-
-@pytest.mark.parametrize("max_iter", [2, 8])
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_weights_lost_in_the_last_step_of_an_epoch_are_noticed(
-    early_stopping, max_iter
-):
-    """The loss of the step is finite still; its gradient is not."""
-    clf = diverging(2 * STEPS_PER_EPOCH, kind="gradient")
-    clf.set_params(early_stopping=early_stopping, max_iter=max_iter)
-    noticed, model = fit_or_refuse(clf)
-    assert noticed
-    assert model is not None  # epoch 1 was fine
-    assert all_finite(model)
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("max_iter", [1, 5])
-def test_absurd_learning_rate_never_ends_in_nan(early_stopping, max_iter):
-    clf = CGMVAEClassifier(
-        **TINY | {"batch_size": 64},
-        lr=1e30,
-        ema_decay=0.0,
-        max_iter=max_iter,
-        early_stopping=early_stopping,
-    )
-    noticed, model = fit_or_refuse(clf)
-    assert noticed
-    assert model is None or np.isfinite(model.predict_proba(X)).all()
-
-
-@pytest.mark.parametrize("again", ["partial_fit", "fit"])
-def test_model_survives_later_training_that_diverges(again):
-    clf = diverging(STEPS_PER_EPOCH * 2 + 1).set_params(
-        early_stopping=False, max_iter=2, warm_start=True
-    )
-    before = clf.fit(X, Y).predict_proba(X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        try:
-            getattr(clf, again)(X, Y)
-        except ValueError as error:
-            assert "diverged" in str(error)
-    assert all_finite(clf)
-    np.testing.assert_allclose(clf.predict_proba(X), before)
 
 
 # -- going on --------------------------------------------------------------------

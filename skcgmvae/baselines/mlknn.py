@@ -13,6 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcgmvae._multilabel import MultiLabelClassifier
 
+# The squares of larger numbers, added up over the features, may overflow.
+LARGEST = 1e150
+
 
 class MLkNN(MultiLabelClassifier):
     """Multi-label k nearest neighbours.
@@ -136,9 +139,10 @@ class MLkNN(MultiLabelClassifier):
         Raises
         ------
         ValueError
-            If there are fewer than ``k`` neighbours to look at.
+            If there are fewer than ``k`` neighbours to look at, or values of ``X`` are
+            so large that distances would overflow.
         """
-        X = self._validate_features(X)
+        X = self._features(X)
         Y = csr_matrix(self._encode_labels(self._check_targets(X, Y)))
         n_neighbours = X.shape[0] - self.exclude_self
         if self.k > n_neighbours:
@@ -153,6 +157,7 @@ class MLkNN(MultiLabelClassifier):
             algorithm=self.algorithm,
             n_jobs=self.n_jobs,
         ).fit(X)
+        self._is_sparse = issparse(X)
         self._Y = Y
         positive, overall = self._count(X)
         self.prior_ = (self.s + positive.sum(axis=1)) / (2 * self.s + X.shape[0])
@@ -160,6 +165,17 @@ class MLkNN(MultiLabelClassifier):
         joint_not = (1 - self.prior_[:, None]) * self._likelihood(overall - positive)
         self.posterior_ = joint / (joint + joint_not)
         return self
+
+    def _features(self, X, **checks):
+        """``X`` in float64, in whose range distances have to be."""
+        X = self._validate_features(X, dtype=np.float64, **checks)
+        largest = max(abs(float(X.min())), abs(float(X.max())))
+        if largest > LARGEST:
+            raise ValueError(
+                f"X holds values up to {largest:.3g}, too large for distances; scale "
+                f"X to at most {LARGEST:g}."
+            )
+        return X
 
     def _count(self, X):
         """How many rows have c neighbours with a label: those that have it, and all.
@@ -199,8 +215,11 @@ class MLkNN(MultiLabelClassifier):
         chunk = get_chunk_n_rows(row_bytes=16 * held)
         for rows in gen_batches(n_samples, chunk):
             extra = int(of_itself and self.exclude_self)
+            part = X[rows]
+            if issparse(part) and not self._is_sparse:
+                part = part.toarray()  # trees know dense rows only
             index = self.neighbors_.kneighbors(
-                X[rows], self.k + extra, return_distance=False
+                part, self.k + extra, return_distance=False
             )
             if extra:
                 index = _without_itself(index, np.arange(n_samples)[rows])
@@ -232,7 +251,7 @@ class MLkNN(MultiLabelClassifier):
             In (0, 1). For a 1-D ``y`` (n_samples, n_classes), rows adding up to 1.
         """
         check_is_fitted(self)
-        X = self._validate_features(X, reset=False)
+        X = self._features(X, reset=False)
         probabilities = np.empty((X.shape[0], self._Y.shape[1]))
         for rows, index in self._neighbours(X):
             among = self._labels_among(index).tocoo()
