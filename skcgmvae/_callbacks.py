@@ -41,13 +41,14 @@ class KeepBest(Callback):
         self.tol = tol
 
     def initialize(self):
-        self.best_logit_scale_ = None
+        self.best_logit_scale_ = self._before = None
         return self
 
     def on_train_begin(self, net, **kwargs):
         self.best_epoch_ = len(net.history) or None
         # What an earlier training left is better than nothing.
         self.best_weights_ = net.current_weights() if net.history else None
+        self._before = self.best_weights_
         self.held_out_ = None
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
@@ -68,7 +69,13 @@ class KeepBest(Callback):
             net.load_weights(self.best_weights_)
         if self.held_out_ is not None:
             _, self.best_logit_scale_ = self.held_out_.best_scale()
-        self.best_weights_ = self.held_out_ = None
+        self.best_weights_ = self._before = self.held_out_ = None
+
+    def on_train_failed(self, net):
+        """Put back what an earlier training left."""
+        if self._before is not None:
+            net.load_weights(self._before)
+        self.best_weights_ = self._before = self.held_out_ = None
 
     def state(self):
         """What has been kept so far, as a tree of arrays and plain values."""
@@ -196,8 +203,11 @@ class ScikitLearnCallbacks(Callback):
 
 def _snapshot(net):
     """A copy of the net that predicts as if training stopped now."""
-    weights = net.current_weights()
-    snapshot = copy.deepcopy(net)  # the copy's weights are overwritten
+    snapshot = copy.copy(net)
+    # Callbacks may hold what cannot be copied, the split holds the rows.
+    snapshot.callbacks_, snapshot.train_split = [], None
+    snapshot.history = copy.deepcopy(net.history)
+    snapshot.module_ = copy.deepcopy(net.module_)
+    snapshot.load_weights(net.current_weights())
     snapshot.average_weights_ = None
-    snapshot.load_weights(weights)
     return snapshot

@@ -57,6 +57,21 @@ class MultiLabelNet(NeuralNet):
 
     # -- the loop ----------------------------------------------------------------
 
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """As skorch's; where it fails, what was trained before is as it was."""
+        n_epochs = len(self.history)
+        try:
+            return super().partial_fit(X, y, classes, **fit_params)
+        except Exception:
+            self.average_weights_ = self.held_out_ = None
+            self.optimizer_.state.clear()  # as in fit_loop
+            for _, callback in self.callbacks_:
+                getattr(callback, "on_train_failed", _nothing)(self)
+            del self.history[n_epochs:]
+            raise
+        finally:
+            self.train_split = None  # the model does not keep the data
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""
         self.stop_requested_ = False
@@ -291,6 +306,10 @@ class MultiLabelNet(NeuralNet):
 def _mean_probabilities(logits):
     """Of the plain average of the heads: for skorch's callbacks, during training."""
     return torch.sigmoid(logits.mean(dim=1))
+
+
+def _nothing(net):
+    """What most callbacks do where training fails."""
 
 
 def _rows(parts):
