@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from skcgmvae._layers import SparseRows
+from skcgmvae._memory import explain_out_of_memory, in_placing
 
 
 class Rows(Dataset):
@@ -62,6 +63,7 @@ class Rows(Dataset):
             x["sample_weight"] = self.sample_weight[index.to(self.device)]
         return x, None if self.y is None else self._labels(index)
 
+    @explain_out_of_memory(in_placing)
     def _place(self, array):
         if sp.issparse(array):
             return array

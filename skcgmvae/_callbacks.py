@@ -213,8 +213,11 @@ class ScikitLearnCallbacks(Callback):
 
 def _snapshot(net):
     """A copy of the net that predicts as if training stopped now."""
-    weights = net.current_weights()
-    snapshot = copy.deepcopy(net)  # the copy's weights are overwritten
+    snapshot = copy.copy(net)
+    # Callbacks may hold what cannot be copied, the split holds the rows.
+    snapshot.callbacks_, snapshot.train_split = [], None
+    snapshot.history = copy.deepcopy(net.history)
+    snapshot.module_ = copy.deepcopy(net.module_)
+    snapshot.load_weights(net.current_weights())
     snapshot.average_weights_ = None
-    snapshot.load_weights(weights)
     return snapshot

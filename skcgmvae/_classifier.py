@@ -182,6 +182,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         For ``X`` or ``Y`` that cannot be trained on, for parameters that contradict
         each other, for an unknown or unusable device, and if the loss is not finite
         before any epoch has been completed.
+    MemoryError
+        If memory does not suffice, on the device or beside it; it says what to lower.
+        A model that was to be trained further stays as it was.
 
     Warns
     -----
@@ -197,6 +200,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     -----
     ``score`` is scikit-learn's for multi-label classifiers, the subset accuracy: a
     row counts only if all its labels are right.
+
+    Another number of threads (``torch.set_num_threads``, ``OMP_NUM_THREADS``) changes
+    the rounding of sums, and a long training makes more of it. joblib gives its workers
+    fewer threads than the parent has, unless ``parallel_config`` is told
+    ``inner_max_num_threads``. In a process that was forked off, torch uses one thread:
+    with more it would wait for ever.
 
     With ``early_stopping=True`` each member is not trained on a tenth of the rows.
 

@@ -29,6 +29,7 @@ from skcgmvae._callbacks import (
 )
 from skcgmvae._checkpoint import KeepTraining, TrainingFile
 from skcgmvae._errors import naming
+from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
 from skcgmvae._random import seeded
@@ -91,6 +92,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
+    @explain_out_of_memory(in_training)
     def fit(self, X, Y, sample_weight=None):
         """Train the network.
 
@@ -134,6 +136,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @explain_out_of_memory(in_training)
     def partial_fit(self, X, Y, classes=None, sample_weight=None):
         """Pass over these rows once, going on from where the model is.
 
@@ -313,7 +316,6 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
-        net.train_split = None
         # One record a batch would outgrow the weights in a saved model.
         for epoch in net.history:
             epoch["batches"] = []
@@ -325,6 +327,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     # -- predict -----------------------------------------------------------------
 
+    @explain_out_of_memory(in_predicting)
     def _logits(self, X):
         """Calibrated label logits (n_samples, n_labels), float64."""
         X = self._scaled(X)

@@ -5,8 +5,17 @@ from contextlib import contextmanager
 
 import torch
 
+from skcgmvae._forks import after_fork
+
 # Fits in several threads take turns, or none of them would repeat.
 _GENERATORS = threading.RLock()
+
+
+@after_fork
+def _take_no_turns_with_the_parent():
+    """Forget a fit in another thread of the parent: here it will never end."""
+    global _GENERATORS
+    _GENERATORS = threading.RLock()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skcgmvae._layers import side_by_side
+from skcgmvae._memory import explain_out_of_memory, in_predicting
 
 
 class LearntSpaces(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -47,6 +48,7 @@ class LearntSpaces(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._apply(X, "embed")
 
+    @explain_out_of_memory(in_predicting)
     def _apply(self, X, method):
         """A method of the network on the rows of ``X``; the members side by side."""
         scaled = self._scaled(X)

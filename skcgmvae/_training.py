@@ -64,7 +64,7 @@ class MultiLabelNet(NeuralNet):
         try:
             return super().partial_fit(X, y, classes, **fit_params)
         except BaseException:
-            self.train_split = self.average_weights_ = self.held_out_ = None
+            self.average_weights_ = self.held_out_ = None
             for _, callback in getattr(self, "callbacks_", ()):
                 if hasattr(callback, "release"):
                     callback.release()
@@ -73,6 +73,8 @@ class MultiLabelNet(NeuralNet):
                 self.forget_steps()
                 del self.history[n_epochs:]
             raise
+        finally:
+            self.train_split = None  # the model does not keep the data
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""

@@ -2,7 +2,6 @@
 
 import pickle
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -141,15 +140,6 @@ def test_names_of_the_output_follow_the_model_not_the_parameter(fitted):
     assert len(model.get_feature_names_out()) == 8
     with pytest.raises(NotFittedError):
         small().get_feature_names_out()
-
-
-def test_fits_in_threads_are_those_of_one_after_another(fitted):
-    def fit(_):
-        return small().fit(X, Y).predict_proba(X)
-
-    with ThreadPoolExecutor(4) as pool:
-        for probabilities in pool.map(fit, range(4)):
-            np.testing.assert_array_equal(probabilities, fitted.predict_proba(X))
 
 
 def test_warm_start_goes_on(fitted):
@@ -344,33 +334,6 @@ def test_weights_matter_and_their_unit_does_not(fitted):
     np.testing.assert_allclose(same, heavy, atol=1e-6)
     even = small().fit(X, Y, sample_weight=np.full(200, 3.0)).predict_proba(X)
     np.testing.assert_allclose(even, fitted.predict_proba(X), atol=1e-6)
-
-
-# -- repeats -------------------------------------------------------------------------
-
-
-def test_same_seed_same_model_whatever_the_global_generators(fitted):
-    torch.manual_seed(7)
-    np.random.seed(7)
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    again = small().fit(X, Y)
-    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
-    np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
-    assert torch.equal(torch.get_rng_state(), states[0])
-    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
-
-
-def test_callbacks_and_verbosity_do_not_change_the_result(fitted, capsys):
-    model = small(
-        verbose=1, callbacks=[EpochScoring("f1_micro", lower_is_better=False)]
-    )
-    model.fit(X, Y)
-    assert "cross_entropy" in capsys.readouterr().err
-    np.testing.assert_array_equal(model.predict_proba(X), fitted.predict_proba(X))
-    small(verbose=2).fit(X, Y)
-    assert "train_loss" in capsys.readouterr().out
-    small().fit(X, Y)
-    assert capsys.readouterr() == ("", "")
 
 
 # -- training ------------------------------------------------------------------------
