@@ -160,7 +160,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         The labels' Gaussians in the latent space; only with ``prior="mixture"`` or
         ``label_branch=True``.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame.
+        Column names of ``y``, if it was a DataFrame.
     logit_scale_ : list of float, or None
         Factors of the network's logits and of the linear path's with which held-out
         rows had the lowest log-loss. None if rows were never held out: their plain
@@ -179,7 +179,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     Raises
     ------
     ValueError
-        For ``X`` or ``Y`` that cannot be trained on, for parameters that contradict
+        For ``X`` or ``y`` that cannot be trained on, for parameters that contradict
         each other, for an unknown or unusable device, and if the loss is not finite
         before any epoch has been completed.
     MemoryError

@@ -76,7 +76,7 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
         probabilities = self.predict_proba(X)

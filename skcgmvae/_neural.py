@@ -93,14 +93,14 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     @explain_out_of_memory(in_training)
-    def fit(self, X, Y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None):
         """Train the network.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features, finite numbers on any scale.
-        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. Rows of weight 0 are left out.
@@ -111,8 +111,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             The fitted estimator.
         """
         go_on = self.warm_start and hasattr(self, "net_")
-        given = X, Y, sample_weight
-        X, Y, sample_weight = self._validate_fit(X, Y, sample_weight, reset=not go_on)
+        given = X, y, sample_weight
+        X, Y, sample_weight = self._validate_fit(X, y, sample_weight, reset=not go_on)
         self._random_state = check_random_state(self.random_state)
         file = None
         if self.checkpoint is not None:
@@ -137,7 +137,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     @_fit_context(prefer_skip_nested_validation=True)
     @explain_out_of_memory(in_training)
-    def partial_fit(self, X, Y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Pass over these rows once, going on from where the model is.
 
         Features are scaled as the rows of the first call say. Nothing is held out
@@ -145,7 +145,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
         Parameters
         ----------
-        X, Y, sample_weight
+        X, y, sample_weight
             As in :meth:`fit`.
         classes : array-like of shape (n_classes,), default=None
             For a 1-D ``y``: all classes that will ever come; needed in the first call
@@ -158,7 +158,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """
         first = not hasattr(self, "net_")
         X, Y, sample_weight = self._validate_fit(
-            X, Y, sample_weight, reset=first, classes=classes, min_rows=1
+            X, y, sample_weight, reset=first, classes=classes, min_rows=1
         )
         if first:
             self._random_state = check_random_state(self.random_state)
@@ -383,7 +383,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         Returns
         -------
         {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
         probabilities = self.predict_proba(X)

@@ -86,7 +86,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, the two classes for a 1-D ``y``.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame of named columns.
+        Column names of ``y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features, if the classifier tells.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -173,14 +173,14 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
 
     # The estimator's own parameters are checked when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, Y, **fit_params):
+    def fit(self, X, y, **fit_params):
         """Choose the thresholds, and fit the classifier.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features, passed on to the classifier as they are.
-        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row, one of two.
         **fit_params : dict
             Passed on to the classifier's ``fit`` by metadata routing, which has to be
@@ -201,7 +201,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
         """
         _raise_for_params(fit_params, self, "fit")
         routed = process_routing(self, "fit", **fit_params).estimator.fit
-        Y = self._check_targets(X, Y)
+        Y = self._check_targets(X, y)
         encoded = self._encode_labels(Y)
         if self._labels.is_multiclass_:
             raise ValueError(
@@ -303,7 +303,7 @@ class TunedThresholdClassifier(MetaEstimatorMixin, MultiLabelClassifier):
         Returns
         -------
         {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
         check_is_fitted(self)

@@ -86,7 +86,7 @@ def test_orthonormality_is_the_distance_of_the_second_moments():
 def test_loss_is_the_weighted_sum_of_its_terms():
     logits, y = scores_and_labels()
     features, labels = torch.randn(2, 6, 3, dtype=torch.float64)
-    output = C2AEOutput(features, labels, logits, logits)
+    output = C2AEOutput(features, labels, y, logits, logits)
     terms = C2AELoss(alpha=3.0, orthonormality_weight=0.7)(output, y)
     distance = torch.tensor(
         [
@@ -142,3 +142,10 @@ def test_the_decoder_learns_from_labels_the_map_from_codes(frozen):
     term.sum().backward()
     gradients = [p.grad for p in getattr(module, frozen).parameters()]
     assert all(g is None or not g.any() for g in gradients)
+
+
+def test_a_single_label_is_ranked_against_its_opposite():
+    one = C2AEClassifier(max_iter=10, random_state=0, device="cpu").fit(X, Y[:, :1])
+    assert one.predict_proba(X).shape == (len(X), 1)
+    accuracy = (one.predict(X) == Y[:, :1]).mean()
+    assert accuracy > max(Y[:, 0].mean(), 1 - Y[:, 0].mean()) + 0.1

@@ -5,32 +5,36 @@ from inspect import signature
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import sklearn
 from common import toy
-from packaging.version import Version
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcgmvae import CGMVAEClassifier, TunedThresholdClassifier
-from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.baselines import (
+    HARAM,
+    MLARAM,
+    BinaryRelevance,
+    C2AEClassifier,
+    MLkNN,
+    MPVAEClassifier,
+)
 
 REPEATED_ROWS = (
     "A weight of 2 is not bit for bit a repeated row: repeated rows fall into "
     "different mini-batches and draw different dropout masks."
 )
 
+NOT_REPEATED = {
+    "check_sample_weight_equivalence_on_dense_data": REPEATED_ROWS,
+    "check_sample_weight_equivalence_on_sparse_data": REPEATED_ROWS,
+}
+
 # By class, or by class and what it wraps: the checks that fail, and why.
 EXPECTED_FAILURES = {
-    CGMVAEClassifier: {
-        "check_sample_weight_equivalence_on_dense_data": REPEATED_ROWS,
-    }
-    | (
-        # Before 1.7 it forgives a TypeError, and fit has no argument of the name y.
-        {"check_sample_weight_equivalence_on_sparse_data": REPEATED_ROWS}
-        if Version(sklearn.__version__) >= Version("1.7")
-        else {}
-    ),
+    CGMVAEClassifier: NOT_REPEATED,
+    C2AEClassifier: NOT_REPEATED,
+    MPVAEClassifier: NOT_REPEATED,
     TunedThresholdClassifier: {
         "check_classifiers_train": (
             "A tuned threshold is not 0.5, so that what is predicted is not the most "
@@ -61,24 +65,23 @@ STRICT = (
 )
 
 
-def make_small():
-    """An estimator that learns the checks' toy data in a fraction of a second."""
-    return CGMVAEClassifier(
-        latent_dim=8,
-        embedding_dim=16,
-        encoder_layer_sizes=(32,),
-        label_encoder_layer_sizes=(16,),
-        decoder_layer_sizes=(32,),
-        dropout=0.0,
-        lr=1e-2,
-        max_iter=10,
-        min_steps_per_epoch=10,
-        device="cpu",
-    )
+# Networks that learn the checks' toy data in a fraction of a second.
+QUICK = {
+    "latent_dim": 8,
+    "label_encoder_layer_sizes": (16,),
+    "decoder_layer_sizes": (32,),
+    "dropout": 0.0,
+    "lr": 1e-2,
+    "max_iter": 10,
+    "min_steps_per_epoch": 10,
+    "device": "cpu",
+}
 
 
 ESTIMATORS = [
-    make_small(),
+    CGMVAEClassifier(embedding_dim=16, encoder_layer_sizes=(32,), **QUICK),
+    C2AEClassifier(feature_layer_sizes=(32,), **QUICK),
+    MPVAEClassifier(encoder_layer_sizes=(32,), **QUICK),
     BinaryRelevance(),
     MLkNN(),
     MLARAM(),
@@ -165,6 +168,15 @@ def test_probabilities_lie_between_0_and_1(estimator, name):
     assert probabilities.shape == np.shape(Y)
     assert ((probabilities > 0) & (probabilities < 1)).all()  # not NaN, either
     assert clf.predict(X).shape == np.shape(Y)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_arguments_have_scikit_learns_names(estimator):
+    clf = clone(estimator).fit(X=X, y=Y)
+    assert clf.predict_proba(X=X).shape == clf.predict(X=X).shape == Y.shape
+    assert 0 <= clf.score(X=X, y=Y) <= 1
+    if hasattr(clf, "partial_fit"):
+        clf.partial_fit(X=X, y=Y)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)

@@ -56,7 +56,7 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, the classes for a 1-D ``y``.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame of named columns.
+        Column names of ``y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features, if the estimators tell.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -101,14 +101,14 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
 
     # The estimator's own parameters are checked when it is fitted.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, Y, **fit_params):
+    def fit(self, X, y, **fit_params):
         """Fit one clone of the estimator for each label.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features, passed on to the estimators as they are.
-        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
         **fit_params : dict
             Passed on to the estimators' ``fit`` by metadata routing, which has to be
@@ -121,7 +121,7 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
         """
         _raise_for_params(fit_params, self, "fit")
         routed = process_routing(self, "fit", **fit_params).estimator.fit
-        Y = self._encode_labels(self._check_targets(X, Y))
+        Y = self._encode_labels(self._check_targets(X, y))
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_label)(self._estimator(), X, column, routed)
             for column in _columns(Y)
@@ -162,7 +162,7 @@ class BinaryRelevance(MetaEstimatorMixin, MultiLabelClassifier):
         Returns
         -------
         {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
         check_is_fitted(self)

@@ -17,8 +17,9 @@ class C2AEOutput(NamedTuple):
 
     feature_code: torch.Tensor  # (B, d), F_x(x)
     label_code: torch.Tensor  # (B, d), F_e(y)
-    label_logits: torch.Tensor  # (B, L), F_d(F_e(y))
-    logits: torch.Tensor  # (B, L), F_d(F_x(x))
+    ranked: torch.Tensor  # (B, L), of 0 and 1: the labels that are ranked
+    label_scores: torch.Tensor  # (B, L), F_d(F_e(y))
+    logits: torch.Tensor  # (B, L), from F_d(F_x(x))
 
     @property
     def heads(self):
@@ -30,7 +31,8 @@ class C2AE(nn.Module):
     """The three networks: F_x of the features, F_e of the labels, the decoder F_d.
 
     The parameters are those of :class:`C2AEClassifier`, and what
-    :class:`skcgmvae._network.CGMVAE` is told of the data.
+    :class:`skcgmvae._network.CGMVAE` is told of the data. A single label, which could
+    not be ranked against another, is ranked against its opposite.
 
     Shape
     -----
@@ -54,6 +56,8 @@ class C2AE(nn.Module):
         super().__init__()
         act = ACTIVATIONS[activation]
         self.members = members = () if n_members == 1 else (n_members,)
+        self.is_single = n_labels == 1
+        n_ranked = 2 if self.is_single else n_labels
 
         def network(n_inputs, sizes, n_outputs):
             return nn.Sequential(
@@ -67,19 +71,25 @@ class C2AE(nn.Module):
             ),
             Linear(feature_layer_sizes[-1], latent_dim, members=members),
         )
-        self.label_map = network(n_labels, label_encoder_layer_sizes, latent_dim)  # F_e
-        self.decoder = network(latent_dim, decoder_layer_sizes, n_labels)  # F_d
+        self.label_map = network(n_ranked, label_encoder_layer_sizes, latent_dim)  # F_e
+        self.decoder = network(latent_dim, decoder_layer_sizes, n_ranked)  # F_d
 
     def forward(self, x):
         """Logits F_d(F_x(x)); (B, D) -> (B, 1, L)."""
-        return self.decoder(self.feature_map(x))[..., None, :]
+        return self._logits(self.feature_map(x))[..., None, :]
 
     def training_output(self, x, y):
         """The codes of rows and of their labels, and what is decoded from them."""
-        feature_code, label_code = self.feature_map(x), self.label_map(y)
+        ranked = torch.cat([1 - y, y], dim=-1) if self.is_single else y
+        feature_code, label_code = self.feature_map(x), self.label_map(ranked)
         with torch.no_grad():  # to be looked at: the decoder learns from label codes
-            logits = self.decoder(feature_code)
-        return C2AEOutput(feature_code, label_code, self.decoder(label_code), logits)
+            logits = self._logits(feature_code)
+        scores = self.decoder(label_code)
+        return C2AEOutput(feature_code, label_code, ranked, scores, logits)
+
+    def _logits(self, code):
+        scores = self.decoder(code)
+        return scores[..., 1:] - scores[..., :1] if self.is_single else scores
 
 
 class C2AELoss(nn.Module):
@@ -99,7 +109,9 @@ class C2AELoss(nn.Module):
             "orthonormality": orthonormality_penalty(output.feature_code)
             + orthonormality_penalty(output.label_code),
             # Between -1 and 1, as the outputs that the ranking loss was made for.
-            "ranking": pairwise_ranking_loss(torch.tanh(output.label_logits / 2), y),
+            "ranking": pairwise_ranking_loss(
+                torch.tanh(output.label_scores / 2), output.ranked
+            ),
         }
         loss = (
             terms["distance"]
@@ -195,7 +207,7 @@ class C2AEClassifier(BaseNeuralClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, else the sorted classes.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame.
+        Column names of ``y``, if it was a DataFrame.
     history_ : skorch.history.History
         Losses by epoch.
     n_iter_, best_epoch_ : int

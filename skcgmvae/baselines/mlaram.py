@@ -61,7 +61,7 @@ class MLARAM(MultiLabelClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, the classes for a 1-D ``y``.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame of named columns.
+        Column names of ``y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -130,14 +130,14 @@ class MLARAM(MultiLabelClassifier):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, Y):
+    def fit(self, X, y):
         """Learn the neurons in one pass over the rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
-        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
 
         Returns
@@ -146,7 +146,7 @@ class MLARAM(MultiLabelClassifier):
             The fitted estimator.
         """
         X = self._validate_features(X, dtype=FLOATS)
-        Y = csr_matrix(self._encode_labels(self._check_targets(X, Y)))
+        Y = csr_matrix(self._encode_labels(self._check_targets(X, y)))
         self._is_sparse = issparse(X)
         self._range = UnitRange().fit(X)
         low, high, won_by = self._learn(self._range.transform(X), Y)
@@ -267,7 +267,7 @@ class MLARAM(MultiLabelClassifier):
         Returns
         -------
         {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``Y`` of :meth:`fit`, and sparse if that was.
+            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
         shares = self._shares(X)

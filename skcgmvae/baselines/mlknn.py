@@ -56,7 +56,7 @@ class MLkNN(MultiLabelClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, the classes for a 1-D ``y``.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame of named columns.
+        Column names of ``y``, if it was a DataFrame of named columns.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -121,14 +121,14 @@ class MLkNN(MultiLabelClassifier):
         self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, Y):
+    def fit(self, X, y):
         """Index the rows, and count how labels go with those of their neighbours.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
-        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+        y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
 
         Returns
@@ -143,7 +143,7 @@ class MLkNN(MultiLabelClassifier):
             so large that distances would overflow.
         """
         X = self._features(X)
-        Y = csr_matrix(self._encode_labels(self._check_targets(X, Y)))
+        Y = csr_matrix(self._encode_labels(self._check_targets(X, y)))
         n_neighbours = X.shape[0] - self.exclude_self
         if self.k > n_neighbours:
             raise ValueError(
