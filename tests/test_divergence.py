@@ -84,6 +84,39 @@ def test_divergence_in_the_first_epoch_is_an_error(early_stopping):
     assert not hasattr(clf, "net_")
 
 
+class RaiseRate(Callback):
+    """Multiplies the learning rate when an epoch begins."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            net.optimizer_.param_groups[0]["lr"] = 100.0
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_loss_that_explodes_is_noticed_while_it_is_finite(early_stopping):
+    shape = {"max_iter": 6, "lr": 0.01, "early_stopping": early_stopping}
+    clf = CGMVAEClassifier(**TINY, **shape, callbacks=[RaiseRate(3)])
+    with pytest.warns(ConvergenceWarning, match=r"in epoch 3: the loss rose from \d"):
+        clf.fit(X, Y)
+    assert math.isfinite(clf.history_[-1, "train_loss"])
+    assert clf.n_iter_ == 3 and clf.best_epoch_ <= 2
+    before = CGMVAEClassifier(**TINY, **shape | {"max_iter": 2}).fit(X, Y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before.predict_proba(X))
+    clf.set_params(callbacks=[RaiseRate(1)])
+    with pytest.raises(ValueError, match=r"in epoch 1: the loss rose .* Lower lr"):
+        clf.fit(X, Y)
+
+
+@pytest.mark.parametrize("weight", [{"alpha": 1e4}, {"temperature": 1e-3}, {"lr": 0.1}])
+def test_a_loss_that_is_large_from_the_start_is_none_that_explodes(weight):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CGMVAEClassifier(**TINY | weight, max_iter=5).fit(X, Y)
+
+
 def fit_or_refuse(clf, method="fit"):
     """True if the fit warned of divergence or refused; the model if not refused."""
     with warnings.catch_warnings(record=True) as caught:
@@ -169,7 +202,7 @@ def test_model_survives_later_training_that_diverges(again):
 
 # And whether they must be noticed, not only survived.
 EXTREMES = {
-    "lr=10": ({"lr": 10}, False),
+    "lr=10": ({"lr": 10}, True),
     "lr=1e3": ({"lr": 1e3}, True),
     "lr=1e30": ({"lr": 1e30}, True),
     "lr=1e300": ({"lr": 1e300}, True),
