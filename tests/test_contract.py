@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcgmvae import CGMVAEClassifier, TunedThresholdClassifier
-from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN, SLEECClassifier
 
 REPEATED_ROWS = (
     "A weight of 2 is not bit for bit a repeated row: repeated rows fall into "
@@ -76,6 +76,7 @@ ESTIMATORS = [
     MLkNN(),
     MLARAM(),
     HARAM(),
+    SLEECClassifier(n_estimators=2),
     TunedThresholdClassifier(BinaryRelevance(), cv=2, random_state=0),
 ]
 # It takes two classes only, and warns of a column, as it is to.

@@ -4,5 +4,6 @@ from skcgmvae.baselines.binary_relevance import BinaryRelevance
 from skcgmvae.baselines.haram import HARAM
 from skcgmvae.baselines.mlaram import MLARAM
 from skcgmvae.baselines.mlknn import MLkNN
+from skcgmvae.baselines.sleec import SLEECClassifier
 
-__all__ = ["HARAM", "MLARAM", "BinaryRelevance", "MLkNN"]
+__all__ = ["HARAM", "MLARAM", "BinaryRelevance", "MLkNN", "SLEECClassifier"]

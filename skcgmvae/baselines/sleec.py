@@ -1,0 +1,426 @@
+"""SLEEC: neighbours in embeddings that keep the inner products of label vectors."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from joblib import effective_n_jobs
+from scipy.linalg import eigh
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.base import _fit_context
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet, Ridge
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._chunking import get_chunk_n_rows
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from skcgmvae._multilabel import MultiLabelClassifier
+
+ROWS_OF_A_CLUSTER = 6000
+
+
+class SLEECClassifier(MultiLabelClassifier):
+    """Sparse local embeddings for extreme multi-label classification.
+
+    The training rows are split into clusters. In each, rows get embeddings whose inner
+    products are those of their label vectors, for the nearest label vectors only, and
+    a linear map takes features to embeddings. A new row is mapped by the cluster that
+    it is nearest to, and has the labels of its nearest neighbours there. Several such
+    models, over different clusterings, are averaged.
+
+    Parameters
+    ----------
+    n_components : int, default=50
+        Dimension of the embeddings, the rank of the projection; at most the number of
+        rows in a cluster is used.
+    n_neighbors : int, default=15
+        Neighbours of a new row whose labels are averaged; at most all rows of its
+        cluster.
+    n_label_neighbors : int, default=50
+        Nearest label vectors of each row, itself included, whose inner products with
+        its own are kept (n-bar in the paper); at most all rows of its cluster.
+    n_clusters : int, default=None
+        Clusters of a clustering. None: one for each 6,000 training rows, rounded up.
+    n_estimators : int, default=5
+        Clusterings, and models that are averaged.
+    alpha : float, default=1.0
+        Penalty of the linear map (lambda in the paper), greater than 0, in units of
+        the total variance of the features in the cluster.
+    l1_ratio : float, default=0.0
+        Share of the L1 norm in the penalty, in [0, 1], as in
+        :class:`sklearn.linear_model.ElasticNet`. Above 0 the map is sparse; at 0 it
+        is a ridge regression, which is the quicker to fit.
+    metric : {"cosine", "euclidean"}, default="cosine"
+        Distance between embeddings.
+    max_iter : int, default=30
+        Most steps of the singular value projection.
+    tol : float, default=0.01
+        The projection ends where a step makes the root mean square error of the inner
+        products fall by less than this share of that of zero embeddings.
+    n_jobs : int, default=None
+        Models that are fitted in parallel, and threads that predict. None: 1, unless
+        in a :obj:`joblib.parallel_backend` context; -1: one a processor.
+    random_state : int, RandomState instance or None, default=None
+        Draws the first centres of the clusters, and the nearest label vectors among
+        those that are equally near.
+
+    Attributes
+    ----------
+    estimators_ : list of n_estimators models
+        Each with ``centers_`` (n_clusters, n_features), and in ``embeddings_`` for
+        each cluster ``coef_`` (n_features, n_components), ``intercept_`` and
+        ``embedding_`` (n_rows, n_components), the map and the mapped training rows.
+    n_iter_ : int
+        Steps of the longest singular value projection.
+    classes_ : ndarray
+        ``arange(n_labels)`` for a label matrix, the classes for a 1-D ``y``.
+    label_names_in_ : ndarray of str of shape (n_labels,)
+        Column names of ``Y``, if it was a DataFrame of named columns.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Column names of ``X``, if it was a DataFrame of named columns.
+
+    See Also
+    --------
+    MLkNN : Neighbours in the space of the features.
+    skcgmvae.TunedThresholdClassifier : Choose the thresholds of any classifier.
+
+    Notes
+    -----
+    Features are used as they are: scale them first, unless they are of one kind.
+    Multiplying all of them by one number changes nothing.
+
+    Two things differ from the paper. It makes the mapped rows sparse by an L1 penalty
+    on them, solved by ADMM; here the penalty is on the map, which is what has to be
+    small where there are many features, and scikit-learn solves it. And where more
+    label vectors are equally near than are kept, which is the rule where rows have
+    few labels, those that are kept are drawn.
+
+    ``predict_proba`` is a mean of 0 and 1 over ``n_estimators * n_neighbors`` rows, so
+    that many labels of a row may be at 0. Neither rows by rows nor rows by labels is
+    ever a dense matrix but in chunks, within scikit-learn's ``working_memory``; except
+    for the probabilities that are returned.
+
+    References
+    ----------
+    Bhatia, Jain, Kar, Varma and Jain, "Sparse local embeddings for extreme multi-label
+    classification", NIPS 2015, algorithms 1 to 3.
+
+    Examples
+    --------
+    >>> from skcgmvae.baselines import SLEECClassifier
+    >>> from skcgmvae.datasets import load_digit_attributes
+    >>> X, Y = load_digit_attributes(return_X_y=True)
+    >>> clf = SLEECClassifier(n_estimators=1, random_state=0).fit(X[:1000], Y[:1000])
+    >>> clf.predict_proba(X[1000:]).shape
+    (797, 7)
+    """
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_label_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "metric": [StrOptions({"cosine", "euclidean"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=50,
+        n_neighbors=15,
+        *,
+        n_label_neighbors=50,
+        n_clusters=None,
+        n_estimators=5,
+        alpha=1.0,
+        l1_ratio=0.0,
+        metric="cosine",
+        max_iter=30,
+        tol=0.01,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.n_neighbors = n_neighbors
+        self.n_label_neighbors = n_label_neighbors
+        self.n_clusters = n_clusters
+        self.n_estimators = n_estimators
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.metric = metric
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, Y):
+        """Cluster the rows, and learn embeddings and maps to them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        Y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+            Label matrix of 0 and 1, or the class of each row.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        X = self._validate_features(X, dtype=np.float64)
+        Y = csr_matrix(self._encode_labels(self._check_targets(X, Y)), dtype=np.float32)
+        n_clusters = self.n_clusters or -(-X.shape[0] // ROWS_OF_A_CLUSTER)
+        if n_clusters > X.shape[0]:
+            raise ValueError(
+                f"n_clusters={n_clusters} clusters were asked for, but there are "
+                f"n_samples = {X.shape[0]} training rows."
+            )
+        seeds = check_random_state(self.random_state).randint(
+            np.iinfo(np.int32).max, size=self.n_estimators
+        )
+        parameters = self.get_params()
+        for name in ("n_clusters", "n_estimators", "n_jobs", "random_state"):
+            del parameters[name]
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(_Clustering().fit)(X, Y, n_clusters, seed, parameters)
+            for seed in seeds
+        )
+        parts = [part for one in self.estimators_ for part in one.embeddings_]
+        self.n_iter_ = max(part.n_iter_ for part in parts)
+        n_unfinished = sum(not part.converged_ for part in parts)
+        if n_unfinished:
+            warnings.warn(
+                f"{n_unfinished} of {len(parts)} singular value projections did not "
+                f"converge within max_iter={self.max_iter} steps; raise max_iter or "
+                f"tol={self.tol}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict_proba(self, X):
+        """The share of the neighbours that have each label, over all models.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_labels)
+            In (0, 1). For a 1-D ``y`` (n_samples, n_classes), rows adding up to 1.
+        """
+        check_is_fitted(self)
+        X = self._validate_features(X, reset=False, dtype=np.float64)
+        n_samples, n_labels = X.shape[0], self._labels.n_labels_
+        chunk = get_chunk_n_rows(
+            row_bytes=16 * (n_labels + self.n_components + self.n_neighbors),
+            max_n_rows=-(-n_samples // effective_n_jobs(self.n_jobs)),
+        )
+        shares = np.zeros((n_samples, n_labels))
+
+        def add(rows):
+            for model in self.estimators_:
+                model.add_shares(X[rows], shares[rows])
+
+        Parallel(n_jobs=self.n_jobs, require="sharedmem")(
+            delayed(add)(rows) for rows in gen_batches(n_samples, chunk)
+        )
+        return self._labels.probabilities(shares / self.n_estimators)
+
+
+class _Clustering:
+    """Clusters of rows, and embeddings in each."""
+
+    def fit(self, X, Y, n_clusters, seed, parameters):
+        rng = np.random.RandomState(seed)
+        kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(X)
+        # Where rows are the same there may be too few to fill all clusters.
+        filled = np.unique(kmeans.labels_)
+        self.centers_ = kmeans.cluster_centers_[filled]
+        self.embeddings_ = []
+        for cluster in filled:
+            rows = np.flatnonzero(kmeans.labels_ == cluster)
+            self.embeddings_.append(
+                _LocalEmbedding().fit(X[rows], Y[rows], rng, **parameters)
+            )
+        return self
+
+    def add_shares(self, X, shares):
+        """Add to each row, in place, the share of its neighbours that have a label."""
+        nearest = pairwise_distances_argmin(X, self.centers_)
+        for cluster in np.unique(nearest):
+            rows = np.flatnonzero(nearest == cluster)
+            part = self.embeddings_[cluster].shares(X[rows]).tocoo()
+            shares[rows[part.row], part.col] += part.data
+
+
+class _LocalEmbedding:
+    """Embeddings of the rows of one cluster, and the map to them."""
+
+    def fit(
+        self,
+        X,
+        Y,
+        rng,
+        *,
+        n_components,
+        n_neighbors,
+        n_label_neighbors,
+        alpha,
+        l1_ratio,
+        metric,
+        max_iter,
+        tol,
+    ):
+        products = nearest_label_products(Y, n_label_neighbors, rng)
+        targets, self.n_iter_, self.converged_ = singular_value_projection(
+            products, n_components, max_iter, tol, rng
+        )
+        self._fit_map(X, targets, alpha, l1_ratio)
+        self._is_normed = metric == "cosine"
+        self.embedding_ = self.transform(X)
+        n_neighbors = min(n_neighbors, X.shape[0])
+        self._neighbors = NearestNeighbors(n_neighbors=n_neighbors)
+        self._neighbors.fit(self.embedding_)
+        self._Y = Y
+        return self
+
+    def _fit_map(self, X, targets, alpha, l1_ratio):
+        variance = StandardScaler(with_mean=False).fit(X).var_.sum()
+        penalty = alpha * (variance or 1.0)
+        if l1_ratio == 0:
+            model = Ridge(penalty).fit(X, targets)
+        else:
+            model = ElasticNet(penalty / X.shape[0], l1_ratio=l1_ratio).fit(X, targets)
+        coef = model.coef_.T
+        self.coef_ = csr_matrix(coef) if l1_ratio else coef
+        self.intercept_ = model.intercept_
+
+    def transform(self, X):
+        """Rows as embeddings, of length 1 where their angles are compared."""
+        embedded = safe_sparse_dot(X, self.coef_, dense_output=True) + self.intercept_
+        return normalize(embedded) if self._is_normed else embedded
+
+    def shares(self, X):
+        """The share of the neighbours that have each label, CSR (n_rows, n_labels)."""
+        index = self._neighbors.kneighbors(self.transform(X), return_distance=False)
+        n_rows, k = index.shape
+        weights = np.full(index.size, 1 / k)
+        ends = np.arange(n_rows + 1) * k
+        picks = csr_matrix((weights, index.ravel(), ends), (n_rows, self._Y.shape[0]))
+        return picks @ self._Y
+
+
+def nearest_label_products(Y, n_neighbors, rng):
+    """Inner products of label vectors with the nearest ones, P_Omega(Y Y^T).
+
+    Omega has each row's nearest, of the largest inner products, itself included; it is
+    made symmetric, and what is nearest among equals is drawn.
+
+    Parameters
+    ----------
+    Y : CSR matrix of float32 of shape (n_rows, n_labels)
+    n_neighbors : int
+    rng : RandomState
+
+    Returns
+    -------
+    CSR matrix of shape (n_rows, n_rows)
+        What is stored is Omega, zeros as well.
+    """
+    n_rows = Y.shape[0]
+    n_neighbors = min(n_neighbors, n_rows)
+    near, products = [], []
+    # A product, sparse and dense, a draw, and an index for each pair of rows.
+    for rows in gen_batches(n_rows, get_chunk_n_rows(row_bytes=32 * n_rows)):
+        ranked = safe_sparse_dot(Y[rows], Y.T, dense_output=True)
+        # Products are integers: what is below 1 ranks equals, and a row before others.
+        ranked += rng.uniform(0, 0.5, ranked.shape)
+        ranked[np.arange(len(ranked)), np.arange(n_rows)[rows]] += 0.5
+        best = np.argpartition(ranked, n_rows - n_neighbors, axis=1)[:, -n_neighbors:]
+        near.append(best)
+        products.append(np.floor(np.take_along_axis(ranked, best, axis=1)))
+    stored = np.concatenate(products).ravel().astype(float) + 1  # keeps zeros
+    ends = np.arange(n_rows + 1) * n_neighbors
+    stored = csr_matrix((stored, np.concatenate(near).ravel(), ends), (n_rows, n_rows))
+    stored = stored.maximum(stored.T).tocsr()
+    stored.data -= 1
+    return stored
+
+
+def singular_value_projection(G, rank, max_iter, tol, rng):
+    """Embeddings Z whose inner products are those given, by projected gradient steps.
+
+    M <- the nearest positive semi-definite matrix of the rank to M + G - P_Omega(M),
+    from M = 0 on. M = Z Z^T is only ever held as Z.
+
+    Parameters
+    ----------
+    G : CSR matrix of shape (n_rows, n_rows)
+        Symmetric; what is stored is Omega.
+    rank : int
+    max_iter : int
+    tol : float
+        Least fall of the error on Omega in a step, as a share of that of M = 0.
+    rng : RandomState
+
+    Returns
+    -------
+    Z : ndarray of shape (n_rows, min(rank, n_rows))
+    n_iter : int
+    converged : bool
+    """
+    n_rows = G.shape[0]
+    rank = min(rank, n_rows)
+    Z = np.zeros((n_rows, rank))
+    scale = np.linalg.norm(G.data)
+    if scale == 0:  # no row has a label
+        return Z, 1, True
+    residual, error = G.copy(), 1.0
+    row_of = np.repeat(np.arange(n_rows), np.diff(G.indptr))
+    start = rng.uniform(-1, 1, n_rows)
+    chunk = get_chunk_n_rows(row_bytes=24 * rank)
+    for n_iter in range(1, max_iter + 1):
+        values, vectors = _largest_eigenpairs(Z, residual, rank, start)
+        Z = vectors * np.sqrt(np.maximum(values, 0))
+        for pairs in gen_batches(len(row_of), chunk):
+            of, with_ = Z[row_of[pairs]], Z[G.indices[pairs]]
+            residual.data[pairs] = G.data[pairs] - np.einsum("ij,ij->i", of, with_)
+        fall = error - np.linalg.norm(residual.data) / scale
+        error -= fall
+        if fall < tol:
+            return Z, n_iter, True
+    return Z, max_iter, False
+
+
+def _largest_eigenpairs(Z, residual, rank, start):
+    """Of Z Z^T + residual, low rank and sparse, of which neither is made dense."""
+    n_rows = len(Z)
+    if n_rows <= 2 * rank:  # too many are wanted for Lanczos to be worthwhile
+        matrix = Z @ Z.T + residual.toarray()
+        return eigh(matrix, subset_by_index=(n_rows - rank, n_rows - 1))
+
+    def multiply(V):
+        return Z @ (Z.T @ V) + residual @ V
+
+    operator = LinearOperator(residual.shape, multiply, matmat=multiply, dtype=float)
+    return eigsh(operator, rank, which="LA", v0=start, tol=1e-4)
