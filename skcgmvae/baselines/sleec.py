@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.linalg import eigh
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.base import _fit_context
 from sklearn.cluster import KMeans
@@ -80,14 +80,8 @@ class SLEECClassifier(MultiLabelClassifier):
         ``embedding_`` (n_rows, n_components), the map and the mapped training rows.
     n_iter_ : int
         Steps of the longest singular value projection.
-    classes_ : ndarray
-        ``arange(n_labels)`` for a label matrix, the classes for a 1-D ``y``.
-    label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame of named columns.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of str of shape (n_features,)
-        Column names of ``X``, if it was a DataFrame of named columns.
+    classes_, label_names_in_, n_features_in_, feature_names_in_
+        As of :class:`MLkNN`.
 
     See Also
     --------
@@ -99,11 +93,12 @@ class SLEECClassifier(MultiLabelClassifier):
     Features are used as they are: scale them first, unless they are of one kind.
     Multiplying all of them by one number changes nothing.
 
-    Two things differ from the paper. It makes the mapped rows sparse by an L1 penalty
+    Three things differ from the paper. It makes the mapped rows sparse by an L1 penalty
     on them, solved by ADMM; here the penalty is on the map, which is what has to be
-    small where there are many features, and scikit-learn solves it. And where more
-    label vectors are equally near than are kept, which is the rule where rows have
-    few labels, those that are kept are drawn.
+    small where there are many features, and scikit-learn solves it. Of label vectors
+    that are equally near, which are many where rows have few labels, those that are
+    kept are drawn. And rows without labels are embedded as if they had a label of
+    their own in common.
 
     ``predict_proba`` is a mean of 0 and 1 over ``n_estimators * n_neighbors`` rows, so
     that many labels of a row may be at 0. Neither rows by rows nor rows by labels is
@@ -200,7 +195,7 @@ class SLEECClassifier(MultiLabelClassifier):
         for name in ("n_clusters", "n_estimators", "n_jobs", "random_state"):
             del parameters[name]
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_Clustering().fit)(X, Y, n_clusters, seed, parameters)
+            delayed(Clustering().fit)(X, Y, n_clusters, seed, parameters)
             for seed in seeds
         )
         parts = [part for one in self.estimators_ for part in one.embeddings_]
@@ -247,8 +242,8 @@ class SLEECClassifier(MultiLabelClassifier):
         return self._labels.probabilities(shares / self.n_estimators)
 
 
-class _Clustering:
-    """Clusters of rows, and embeddings in each."""
+class Clustering:
+    """Clusters of rows, with embeddings of their own."""
 
     def fit(self, X, Y, n_clusters, seed, parameters):
         rng = np.random.RandomState(seed)
@@ -256,12 +251,10 @@ class _Clustering:
         # Where rows are the same there may be too few to fill all clusters.
         filled = np.unique(kmeans.labels_)
         self.centers_ = kmeans.cluster_centers_[filled]
-        self.embeddings_ = []
-        for cluster in filled:
-            rows = np.flatnonzero(kmeans.labels_ == cluster)
-            self.embeddings_.append(
-                _LocalEmbedding().fit(X[rows], Y[rows], rng, **parameters)
-            )
+        rows_of = [np.flatnonzero(kmeans.labels_ == cluster) for cluster in filled]
+        self.embeddings_ = [
+            LocalEmbedding(parameters).fit(X[rows], Y[rows], rng) for rows in rows_of
+        ]
         return self
 
     def add_shares(self, X, shares):
@@ -273,128 +266,91 @@ class _Clustering:
             shares[rows[part.row], part.col] += part.data
 
 
-class _LocalEmbedding:
+class LocalEmbedding:
     """Embeddings of the rows of one cluster, and the map to them."""
 
-    def fit(
-        self,
-        X,
-        Y,
-        rng,
-        *,
-        n_components,
-        n_neighbors,
-        n_label_neighbors,
-        alpha,
-        l1_ratio,
-        metric,
-        max_iter,
-        tol,
-    ):
-        products = nearest_label_products(Y, n_label_neighbors, rng)
+    def __init__(self, parameters):
+        self._p = parameters
+
+    def fit(self, X, Y, rng):
+        p = self._p
+        # Inner products say nothing of rows without labels: these share one of theirs.
+        without = np.diff(Y.indptr)[:, None] == 0
+        embedded = hstack([Y, without], "csr", np.float32)
         targets, self.n_iter_, self.converged_ = singular_value_projection(
-            products, n_components, max_iter, tol, rng
+            nearest_label_products(embedded, p["n_label_neighbors"], rng),
+            p["n_components"],
+            p["max_iter"],
+            p["tol"],
+            rng,
         )
-        self._fit_map(X, targets, alpha, l1_ratio)
-        self._is_normed = metric == "cosine"
+        # Not centred, which would make a dense matrix and does not change the variance.
+        scale = np.sqrt(StandardScaler(with_mean=False).fit(X).var_.sum()) or 1.0
+        alpha, l1_ratio = p["alpha"], p["l1_ratio"]
+        linear = ElasticNet(alpha / len(targets), l1_ratio=l1_ratio)
+        linear = (linear if l1_ratio else Ridge(alpha)).fit(X / scale, targets)
+        coef = linear.coef_.reshape(targets.shape[1], -1).T / scale
+        self.coef_ = csr_matrix(coef) if l1_ratio else coef
+        self.intercept_ = linear.intercept_
         self.embedding_ = self.transform(X)
-        n_neighbors = min(n_neighbors, X.shape[0])
-        self._neighbors = NearestNeighbors(n_neighbors=n_neighbors)
-        self._neighbors.fit(self.embedding_)
+        self._neighbors = NearestNeighbors(
+            n_neighbors=min(p["n_neighbors"], len(targets))
+        ).fit(self.embedding_)
         self._Y = Y
         return self
-
-    def _fit_map(self, X, targets, alpha, l1_ratio):
-        variance = StandardScaler(with_mean=False).fit(X).var_.sum()
-        penalty = alpha * (variance or 1.0)
-        if l1_ratio == 0:
-            model = Ridge(penalty).fit(X, targets)
-        else:
-            model = ElasticNet(penalty / X.shape[0], l1_ratio=l1_ratio).fit(X, targets)
-        coef = model.coef_.T
-        self.coef_ = csr_matrix(coef) if l1_ratio else coef
-        self.intercept_ = model.intercept_
 
     def transform(self, X):
         """Rows as embeddings, of length 1 where their angles are compared."""
         embedded = safe_sparse_dot(X, self.coef_, dense_output=True) + self.intercept_
-        return normalize(embedded) if self._is_normed else embedded
+        return normalize(embedded) if self._p["metric"] == "cosine" else embedded
 
     def shares(self, X):
         """The share of the neighbours that have each label, CSR (n_rows, n_labels)."""
         index = self._neighbors.kneighbors(self.transform(X), return_distance=False)
         n_rows, k = index.shape
-        weights = np.full(index.size, 1 / k)
-        ends = np.arange(n_rows + 1) * k
-        picks = csr_matrix((weights, index.ravel(), ends), (n_rows, self._Y.shape[0]))
-        return picks @ self._Y
+        shape = n_rows, self._Y.shape[0]
+        picks = np.full(index.size, 1 / k), index.ravel(), np.arange(n_rows + 1) * k
+        return csr_matrix(picks, shape) @ self._Y
 
 
 def nearest_label_products(Y, n_neighbors, rng):
-    """Inner products of label vectors with the nearest ones, P_Omega(Y Y^T).
+    """Inner products of label vectors with the nearest ones, P_Omega(Y Y^T), CSR.
 
-    Omega has each row's nearest, of the largest inner products, itself included; it is
-    made symmetric, and what is nearest among equals is drawn.
-
-    Parameters
-    ----------
-    Y : CSR matrix of float32 of shape (n_rows, n_labels)
-    n_neighbors : int
-    rng : RandomState
-
-    Returns
-    -------
-    CSR matrix of shape (n_rows, n_rows)
-        What is stored is Omega, zeros as well.
+    What is stored is Omega, zeros as well: each row's nearest, of the largest inner
+    products, itself included, and the same the other way round. What is nearest among
+    equals is drawn. ``Y`` is CSR of float32.
     """
     n_rows = Y.shape[0]
     n_neighbors = min(n_neighbors, n_rows)
     near, products = [], []
-    # A product, sparse and dense, a draw, and an index for each pair of rows.
+    # For a pair of rows: their product, sparse and dense, a draw, and an index.
     for rows in gen_batches(n_rows, get_chunk_n_rows(row_bytes=32 * n_rows)):
         ranked = safe_sparse_dot(Y[rows], Y.T, dense_output=True)
         # Products are integers: what is below 1 ranks equals, and a row before others.
         ranked += rng.uniform(0, 0.5, ranked.shape)
         ranked[np.arange(len(ranked)), np.arange(n_rows)[rows]] += 0.5
         best = np.argpartition(ranked, n_rows - n_neighbors, axis=1)[:, -n_neighbors:]
-        near.append(best)
-        products.append(np.floor(np.take_along_axis(ranked, best, axis=1)))
-    stored = np.concatenate(products).ravel().astype(float) + 1  # keeps zeros
+        near.append(best.ravel())
+        products.append(np.floor(np.take_along_axis(ranked, best, axis=1)).ravel())
+    stored = np.concatenate(products).astype(float) + 1  # or zeros would get lost
     ends = np.arange(n_rows + 1) * n_neighbors
-    stored = csr_matrix((stored, np.concatenate(near).ravel(), ends), (n_rows, n_rows))
-    stored = stored.maximum(stored.T).tocsr()
-    stored.data -= 1
-    return stored
+    G = csr_matrix((stored, np.concatenate(near), ends), (n_rows, n_rows))
+    G = G.maximum(G.T)
+    G.data -= 1
+    return G
 
 
 def singular_value_projection(G, rank, max_iter, tol, rng):
-    """Embeddings Z whose inner products are those given, by projected gradient steps.
+    """Embeddings Z whose inner products are those stored in G, CSR and symmetric.
 
     M <- the nearest positive semi-definite matrix of the rank to M + G - P_Omega(M),
-    from M = 0 on. M = Z Z^T is only ever held as Z.
-
-    Parameters
-    ----------
-    G : CSR matrix of shape (n_rows, n_rows)
-        Symmetric; what is stored is Omega.
-    rank : int
-    max_iter : int
-    tol : float
-        Least fall of the error on Omega in a step, as a share of that of M = 0.
-    rng : RandomState
-
-    Returns
-    -------
-    Z : ndarray of shape (n_rows, min(rank, n_rows))
-    n_iter : int
-    converged : bool
+    from M = 0 on, until the error on Omega falls by less than ``tol`` times that of
+    M = 0. M = Z Z^T is only ever held as Z. Returns Z, the steps, and whether it ended.
     """
     n_rows = G.shape[0]
     rank = min(rank, n_rows)
     Z = np.zeros((n_rows, rank))
     scale = np.linalg.norm(G.data)
-    if scale == 0:  # no row has a label
-        return Z, 1, True
     residual, error = G.copy(), 1.0
     row_of = np.repeat(np.arange(n_rows), np.diff(G.indptr))
     start = rng.uniform(-1, 1, n_rows)
@@ -402,7 +358,7 @@ def singular_value_projection(G, rank, max_iter, tol, rng):
     for n_iter in range(1, max_iter + 1):
         values, vectors = _largest_eigenpairs(Z, residual, rank, start)
         Z = vectors * np.sqrt(np.maximum(values, 0))
-        for pairs in gen_batches(len(row_of), chunk):
+        for pairs in gen_batches(G.nnz, chunk):
             of, with_ = Z[row_of[pairs]], Z[G.indices[pairs]]
             residual.data[pairs] = G.data[pairs] - np.einsum("ij,ij->i", of, with_)
         fall = error - np.linalg.norm(residual.data) / scale
