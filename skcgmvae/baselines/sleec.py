@@ -39,18 +39,16 @@ class SLEECClassifier(MultiLabelClassifier):
     Parameters
     ----------
     n_components : int, default=50
-        Dimension of the embeddings, the rank of the projection; at most the number of
-        rows in a cluster is used.
+        Dimension of the embeddings; at most the number of rows in a cluster is used.
     n_neighbors : int, default=15
-        Neighbours of a new row whose labels are averaged; at most all rows of its
-        cluster.
+        Neighbours of a new row whose labels are averaged; at most its whole cluster.
     n_label_neighbors : int, default=50
         Nearest label vectors of each row, itself included, whose inner products with
-        its own are kept (n-bar in the paper); at most all rows of its cluster.
+        its own are kept (n-bar in the paper); at most those of its whole cluster.
     n_clusters : int, default=None
-        Clusters of a clustering. None: one for each 6,000 training rows, rounded up.
+        None: one for each 6,000 training rows, rounded up.
     n_estimators : int, default=5
-        Clusterings, and models that are averaged.
+        Models that are averaged, each of a clustering of its own.
     alpha : float, default=1.0
         Penalty of the linear map (lambda in the paper), greater than 0, in units of
         the total variance of the features in the cluster.
@@ -63,8 +61,8 @@ class SLEECClassifier(MultiLabelClassifier):
     max_iter : int, default=30
         Most steps of the singular value projection.
     tol : float, default=0.01
-        The projection ends where a step makes the root mean square error of the inner
-        products fall by less than this share of that of zero embeddings.
+        It ends where a step makes the root mean square error of the inner products
+        fall by less than this share of the one it began with.
     n_jobs : int, default=None
         Models that are fitted in parallel, and threads that predict. None: 1, unless
         in a :obj:`joblib.parallel_backend` context; -1: one a processor.
@@ -75,9 +73,8 @@ class SLEECClassifier(MultiLabelClassifier):
     Attributes
     ----------
     estimators_ : list of n_estimators models
-        Each with ``centers_`` (n_clusters, n_features), and in ``embeddings_`` for
-        each cluster ``coef_`` (n_features, n_components), ``intercept_`` and
-        ``embedding_`` (n_rows, n_components), the map and the mapped training rows.
+        Each with ``centers_`` (n_clusters, n_features), and in ``embeddings_``, for
+        each cluster, ``coef_``, ``intercept_`` and the mapped rows ``embedding_``.
     n_iter_ : int
         Steps of the longest singular value projection.
     classes_, label_names_in_, n_features_in_, feature_names_in_
@@ -93,17 +90,12 @@ class SLEECClassifier(MultiLabelClassifier):
     Features are used as they are: scale them first, unless they are of one kind.
     Multiplying all of them by one number changes nothing.
 
-    Three things differ from the paper. It makes the mapped rows sparse by an L1 penalty
-    on them, solved by ADMM; here the penalty is on the map, which is what has to be
-    small where there are many features, and scikit-learn solves it. Of label vectors
-    that are equally near, which are many where rows have few labels, those that are
-    kept are drawn. And rows without labels are embedded as if they had a label of
-    their own in common.
+    The paper's L1 penalty is on the mapped rows, by ADMM; here it is on the map, which
+    is what is large where there are many features, by scikit-learn's solver. Of label
+    vectors that are equally near, which are many where rows have few labels, those
+    that are kept are drawn. Rows without labels share one of their own.
 
-    ``predict_proba`` is a mean of 0 and 1 over ``n_estimators * n_neighbors`` rows, so
-    that many labels of a row may be at 0. Neither rows by rows nor rows by labels is
-    ever a dense matrix but in chunks, within scikit-learn's ``working_memory``; except
-    for the probabilities that are returned.
+    Rows by rows is a dense matrix in chunks only, by scikit-learn's ``working_memory``.
 
     References
     ----------
@@ -191,11 +183,8 @@ class SLEECClassifier(MultiLabelClassifier):
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=self.n_estimators
         )
-        parameters = self.get_params()
-        for name in ("n_clusters", "n_estimators", "n_jobs", "random_state"):
-            del parameters[name]
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(Clustering().fit)(X, Y, n_clusters, seed, parameters)
+            delayed(Clustering().fit)(X, Y, n_clusters, seed, self.get_params())
             for seed in seeds
         )
         parts = [part for one in self.estimators_ for part in one.embeddings_]
@@ -246,14 +235,15 @@ class Clustering:
     """Clusters of rows, with embeddings of their own."""
 
     def fit(self, X, Y, n_clusters, seed, parameters):
+        """Cluster the rows, and embed those of each; the estimator's parameters."""
         rng = np.random.RandomState(seed)
         kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(X)
         # Where rows are the same there may be too few to fill all clusters.
         filled = np.unique(kmeans.labels_)
         self.centers_ = kmeans.cluster_centers_[filled]
-        rows_of = [np.flatnonzero(kmeans.labels_ == cluster) for cluster in filled]
+        rows_of = (np.flatnonzero(kmeans.labels_ == cluster) for cluster in filled)
         self.embeddings_ = [
-            LocalEmbedding(parameters).fit(X[rows], Y[rows], rng) for rows in rows_of
+            LocalEmbedding().fit(X[rows], Y[rows], rng, parameters) for rows in rows_of
         ]
         return self
 
@@ -269,11 +259,8 @@ class Clustering:
 class LocalEmbedding:
     """Embeddings of the rows of one cluster, and the map to them."""
 
-    def __init__(self, parameters):
-        self._p = parameters
-
-    def fit(self, X, Y, rng):
-        p = self._p
+    def fit(self, X, Y, rng, p):
+        """Embed the rows by their labels, and map their features there."""
         # Inner products say nothing of rows without labels: these share one of theirs.
         without = np.diff(Y.indptr)[:, None] == 0
         embedded = hstack([Y, without], "csr", np.float32)
@@ -287,22 +274,23 @@ class LocalEmbedding:
         # Not centred, which would make a dense matrix and does not change the variance.
         scale = np.sqrt(StandardScaler(with_mean=False).fit(X).var_.sum()) or 1.0
         alpha, l1_ratio = p["alpha"], p["l1_ratio"]
-        linear = ElasticNet(alpha / len(targets), l1_ratio=l1_ratio)
-        linear = (linear if l1_ratio else Ridge(alpha)).fit(X / scale, targets)
+        elastic_net = ElasticNet(alpha / X.shape[0], l1_ratio=l1_ratio)
+        linear = (elastic_net if l1_ratio else Ridge(alpha)).fit(X / scale, targets)
         coef = linear.coef_.reshape(targets.shape[1], -1).T / scale
         self.coef_ = csr_matrix(coef) if l1_ratio else coef
         self.intercept_ = linear.intercept_
+        self._is_normed = p["metric"] == "cosine"
         self.embedding_ = self.transform(X)
-        self._neighbors = NearestNeighbors(
-            n_neighbors=min(p["n_neighbors"], len(targets))
-        ).fit(self.embedding_)
+        n_neighbors = min(p["n_neighbors"], X.shape[0])
+        self._neighbors = NearestNeighbors(n_neighbors=n_neighbors)
+        self._neighbors.fit(self.embedding_)
         self._Y = Y
         return self
 
     def transform(self, X):
         """Rows as embeddings, of length 1 where their angles are compared."""
         embedded = safe_sparse_dot(X, self.coef_, dense_output=True) + self.intercept_
-        return normalize(embedded) if self._p["metric"] == "cosine" else embedded
+        return normalize(embedded) if self._is_normed else embedded
 
     def shares(self, X):
         """The share of the neighbours that have each label, CSR (n_rows, n_labels)."""
@@ -327,7 +315,7 @@ def nearest_label_products(Y, n_neighbors, rng):
     for rows in gen_batches(n_rows, get_chunk_n_rows(row_bytes=32 * n_rows)):
         ranked = safe_sparse_dot(Y[rows], Y.T, dense_output=True)
         # Products are integers: what is below 1 ranks equals, and a row before others.
-        ranked += rng.uniform(0, 0.5, ranked.shape)
+        ranked += rng.uniform(0, 0.25, ranked.shape)
         ranked[np.arange(len(ranked)), np.arange(n_rows)[rows]] += 0.5
         best = np.argpartition(ranked, n_rows - n_neighbors, axis=1)[:, -n_neighbors:]
         near.append(best.ravel())
