@@ -18,6 +18,7 @@ from skcgmvae.baselines import (
     C2AEClassifier,
     MLkNN,
     MPVAEClassifier,
+    SLEECClassifier,
 )
 
 REPEATED_ROWS = (
@@ -86,6 +87,7 @@ ESTIMATORS = [
     MLkNN(),
     MLARAM(),
     HARAM(),
+    SLEECClassifier(n_estimators=2),
     TunedThresholdClassifier(BinaryRelevance(), cv=2, random_state=0),
 ]
 # It takes two classes only, and warns of a column, as it is to.

@@ -28,7 +28,15 @@ from sklearn.svm import LinearSVC
 
 from benchmarks.peers import Peer
 from skcgmvae import CGMVAEClassifier, paper_configuration
-from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.baselines import (
+    HARAM,
+    MLARAM,
+    BinaryRelevance,
+    C2AEClassifier,
+    MLkNN,
+    MPVAEClassifier,
+    SLEECClassifier,
+)
 from skcgmvae.metrics import label_probabilities
 
 
@@ -172,6 +180,13 @@ PEERS = {
     "MLkNN": lambda X, seed: neighbours(X, MLkNN()),
     "MLARAM": lambda X, seed: MLARAM(),
     "HARAM": lambda X, seed: HARAM(),
+    "SLEEC": lambda X, seed: neighbours(X, SLEECClassifier(random_state=seed)),
+}
+
+# The neural ones take longer, and run on the CPU as C-GMVAE does.
+NEURAL_PEERS = {
+    "C2AE": lambda X, seed: C2AEClassifier(random_state=seed, device="cpu"),
+    "MPVAE": lambda X, seed: MPVAEClassifier(random_state=seed, device="cpu"),
 }
 
 OURS = "C-GMVAE"
@@ -183,7 +198,7 @@ PAPER = {
     "C-GMVAE, Eq. 7": lambda X, seed: cgmvae(X, seed, **paper_configuration("eq7")),
 }
 
-COMPARED = {OURS: cgmvae} | PAPER | PEERS
+COMPARED = {OURS: cgmvae} | PAPER | PEERS | NEURAL_PEERS
 
 # Beside the comparison: variants of the baselines, and scikit-multilearn-ng ("peer").
 OTHERS = {

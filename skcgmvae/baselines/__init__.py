@@ -6,6 +6,7 @@ from skcgmvae.baselines.haram import HARAM
 from skcgmvae.baselines.mlaram import MLARAM
 from skcgmvae.baselines.mlknn import MLkNN
 from skcgmvae.baselines.mpvae import MPVAEClassifier
+from skcgmvae.baselines.sleec import SLEECClassifier
 
 __all__ = [
     "HARAM",
@@ -14,4 +15,5 @@ __all__ = [
     "C2AEClassifier",
     "MLkNN",
     "MPVAEClassifier",
+    "SLEECClassifier",
 ]
