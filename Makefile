@@ -55,7 +55,7 @@ test test-min fuzz: export OMP_NUM_THREADS ?= 1
 # Of a part of the tests the coverage says nothing.
 test: lint
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
 	@$(BIN)/python -m coverage json -q -o - | $(BIN)/python tests/coverage_bars.py
 else
 	$(BIN)/python -m pytest $(ARGS)
@@ -68,7 +68,7 @@ $(MIN)/.test: pyproject.toml constraints-min.txt
 	@touch $@
 
 test-min: $(MIN)/.test
-	$(MIN)/bin/python -m pytest $(ARGS)
+	$(MIN)/bin/python -m pytest -n auto $(ARGS)
 
 # Tests without a given number of cases try the same 200 each time.
 fuzz: $(VENV)/.test
