@@ -240,6 +240,7 @@ class ScriptedNet:
                 logits = np.where(right, 1.0, -1.0)[:, None].repeat(len(alone), axis=1)
                 self.held_out_ = HeldOut(logits, *YES)
             self.history.append(epoch)
+            keep_best.on_batch_end(self, training=True, loss=1.0)
             keep_best.on_epoch_end(self)
             if self.stopped:
                 break
