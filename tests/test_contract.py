@@ -13,24 +13,32 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcgmvae import CGMVAEClassifier, TunedThresholdClassifier
-from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.baselines import (
+    HARAM,
+    MLARAM,
+    BinaryRelevance,
+    LaMPClassifier,
+    MLkNN,
+)
 
 REPEATED_ROWS = (
     "A weight of 2 is not bit for bit a repeated row: repeated rows fall into "
     "different mini-batches and draw different dropout masks."
 )
 
+NEURAL = {
+    "check_sample_weight_equivalence_on_dense_data": REPEATED_ROWS,
+} | (
+    # Before 1.7 it forgives a TypeError, and fit has no argument of the name y.
+    {"check_sample_weight_equivalence_on_sparse_data": REPEATED_ROWS}
+    if Version(sklearn.__version__) >= Version("1.7")
+    else {}
+)
+
 # By class, or by class and what it wraps: the checks that fail, and why.
 EXPECTED_FAILURES = {
-    CGMVAEClassifier: {
-        "check_sample_weight_equivalence_on_dense_data": REPEATED_ROWS,
-    }
-    | (
-        # Before 1.7 it forgives a TypeError, and fit has no argument of the name y.
-        {"check_sample_weight_equivalence_on_sparse_data": REPEATED_ROWS}
-        if Version(sklearn.__version__) >= Version("1.7")
-        else {}
-    ),
+    CGMVAEClassifier: NEURAL,
+    LaMPClassifier: NEURAL,
     TunedThresholdClassifier: {
         "check_classifiers_train": (
             "A tuned threshold is not 0.5, so that what is predicted is not the most "
@@ -61,24 +69,31 @@ STRICT = (
 )
 
 
-def make_small():
-    """An estimator that learns the checks' toy data in a fraction of a second."""
-    return CGMVAEClassifier(
+# They learn the checks' toy data in a fraction of a second.
+TRAINING = {
+    "dropout": 0.0,
+    "lr": 1e-2,
+    "max_iter": 10,
+    "min_steps_per_epoch": 10,
+    "device": "cpu",
+}
+
+ESTIMATORS = [
+    CGMVAEClassifier(
         latent_dim=8,
         embedding_dim=16,
         encoder_layer_sizes=(32,),
         label_encoder_layer_sizes=(16,),
         decoder_layer_sizes=(32,),
-        dropout=0.0,
-        lr=1e-2,
-        max_iter=10,
-        min_steps_per_epoch=10,
-        device="cpu",
-    )
-
-
-ESTIMATORS = [
-    make_small(),
+        **TRAINING,
+    ),
+    LaMPClassifier(
+        d_model=8,
+        n_rounds=1,
+        dim_feedforward=8,
+        feature_layer_sizes=(16,),
+        **TRAINING,
+    ),
     BinaryRelevance(),
     MLkNN(),
     MLARAM(),

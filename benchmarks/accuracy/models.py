@@ -28,7 +28,13 @@ from sklearn.svm import LinearSVC
 
 from benchmarks.peers import Peer
 from skcgmvae import CGMVAEClassifier, paper_configuration
-from skcgmvae.baselines import HARAM, MLARAM, BinaryRelevance, MLkNN
+from skcgmvae.baselines import (
+    HARAM,
+    MLARAM,
+    BinaryRelevance,
+    LaMPClassifier,
+    MLkNN,
+)
 from skcgmvae.metrics import label_probabilities
 
 
@@ -172,6 +178,7 @@ PEERS = {
     "MLkNN": lambda X, seed: neighbours(X, MLkNN()),
     "MLARAM": lambda X, seed: MLARAM(),
     "HARAM": lambda X, seed: HARAM(),
+    "LaMP": lambda X, seed: LaMPClassifier(random_state=seed, device="cpu"),
 }
 
 OURS = "C-GMVAE"

@@ -127,7 +127,7 @@ class LaMP(nn.Module):
         activation="relu",
         dropout=0.2,
         label_graph="full",
-        max_labels_per_step=256,
+        max_labels_per_step=128,
         n_members=1,
     ):
         super().__init__()
@@ -237,7 +237,7 @@ class LaMPClassifier(BaseNeuralClassifier):
     label_graph : {"full", "cooccurrence"}, default="full"
         From which other labels a label gathers messages: from all, or from those that
         it shares a training row with.
-    max_labels_per_step : int, default=256
+    max_labels_per_step : int, default=128
         Of more labels than that, each training step takes so many at random: its time
         grows with their square. Predictions take all (source: always all).
     intermediate_weight : float, default=0.2
@@ -357,7 +357,7 @@ class LaMPClassifier(BaseNeuralClassifier):
         activation="relu",
         dropout=0.2,
         label_graph="full",
-        max_labels_per_step=256,
+        max_labels_per_step=128,
         intermediate_weight=0.2,
         n_members=1,
         scale_features=True,
