@@ -133,6 +133,14 @@ def test_labels_without_neighbours_learn():
     assert all(torch.isfinite(weight).all() for weight in weights)
 
 
+def test_the_graph_is_saved_with_the_model(tmp_path):
+    clf = fitted(Y * [1, 1, 1, 0, 0], label_graph="cooccurrence")
+    clf.save_model(tmp_path / "model")
+    loaded = LaMPClassifier.load_model(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    assert not loaded.net_.module_.neighbours.all()
+
+
 def test_messages_need_no_matrix_of_pairs():
     """The weights of 2,000 labels, 2 heads and 16 rows would take 512 MB each way."""
     graph = np.zeros((2000, 2000), dtype=bool)
@@ -170,7 +178,8 @@ def test_loss_is_of_the_last_readout_and_less_of_those_before():
 
 
 def test_of_many_labels_a_step_takes_some_at_random():
-    net = module(np.ones((30, 30), dtype=bool), max_labels_per_step=7, n_members=2)
+    graph = np.random.RandomState(0).rand(30, 30) < 0.3
+    net = module(graph, max_labels_per_step=7, n_members=2)
     net.bias.data.normal_()
     x, y = torch.randn(2, 9, 4), torch.zeros(2, 9, 30)
     counts = np.zeros(30)
@@ -186,9 +195,8 @@ def test_of_many_labels_a_step_takes_some_at_random():
     biases = net.bias[:, None].expand(2, 9, 30)
     torch.testing.assert_close(output.logits[..., rest], biases[..., rest])
     torch.testing.assert_close(output.logits[..., output.labels], output.readouts[-1])
-    # All labels are there in predicting, and what they are is that of one network.
-    graph = torch.ones(7, 7, dtype=torch.bool)
-    part = module(graph, n_members=2)
+    # They are a graph by themselves; in predicting all are there.
+    part = module(graph[output.labels][:, output.labels], n_members=2)
     weights = net.state_dict()
     for name in ("embedding", "weight", "bias"):
         weights[name] = weights[name][:, output.labels]

@@ -248,7 +248,7 @@ class LaMPClassifier(BaseNeuralClassifier):
         :class:`~skcgmvae.CGMVAEClassifier`, as for all that follow.
     scale_features : bool, default=True
         Scale the features inside.
-    lr : float, default=0.001
+    lr : float, default=0.003
         Learning rate of AdamW.
     weight_decay : float, default=0.01
         Decoupled weight decay of AdamW.
@@ -256,7 +256,7 @@ class LaMPClassifier(BaseNeuralClassifier):
         Weight of the past in the moving average of the weights.
     batch_size : int, default=128
         Largest number of rows a step.
-    max_iter : int, default=50
+    max_iter : int, default=30
         Largest number of epochs.
     min_steps_per_epoch : int, default=50
         Smallest number of steps an epoch.
@@ -361,11 +361,11 @@ class LaMPClassifier(BaseNeuralClassifier):
         intermediate_weight=0.2,
         n_members=1,
         scale_features=True,
-        lr=1e-3,
+        lr=3e-3,
         weight_decay=1e-2,
         ema_decay=0.998,
         batch_size=128,
-        max_iter=50,
+        max_iter=30,
         min_steps_per_epoch=50,
         early_stopping=True,
         validation_fraction=0.1,
