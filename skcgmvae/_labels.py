@@ -192,3 +192,9 @@ def _check_zero_one(values):
         raise ValueError(
             f"Y must hold 0 and 1 only, a column a label; got the values {found}."
         )
+
+
+def cooccurrence(Y):
+    """Whether two labels are ever set in the same row; 0/1 (N, L) -> bool (L, L)."""
+    Y = sp.csr_matrix(Y, dtype=np.float32)  # a count may be too large for Y's own dtype
+    return (Y.T @ Y).toarray() > 0

@@ -29,6 +29,7 @@ from skcgmvae._callbacks import (
 )
 from skcgmvae._checkpoint import KeepTraining, TrainingFile
 from skcgmvae._errors import naming
+from skcgmvae._labels import cooccurrence
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
@@ -57,8 +58,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     A subclass lists its parameters and names two torch classes, ``_module_class``
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
-    module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``
-    and ``label_log_odds``.
+    module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``,
+    ``label_log_odds`` and ``label_cooccurrence``.
     """
 
     _module_class = None
@@ -250,11 +251,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
-            n_rows=train.shape[-1],
-            n_features=X.shape[1],
-            n_labels=Y.shape[1],
-            offset=None if offset is None else torch.from_numpy(offset),
-            label_log_odds=torch.from_numpy(log_odds).float(),
+            n_rows=lambda: train.shape[-1],
+            n_features=lambda: X.shape[1],
+            n_labels=lambda: Y.shape[1],
+            offset=lambda: None if offset is None else torch.from_numpy(offset),
+            label_log_odds=lambda: torch.from_numpy(log_odds).float(),
+            label_cooccurrence=lambda: torch.from_numpy(cooccurrence(Y[seen])),
         )
         criterion_parameters = self._accepted_by(self._criterion_class)
         return self._build_net(module_parameters, criterion_parameters)
@@ -289,10 +291,15 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return net.initialize()
 
     def _accepted_by(self, torch_class, **facts):
-        """Those of the parameters, and of the facts, that ``torch_class`` takes."""
+        """Those of the parameters, and of the facts, that ``torch_class`` takes.
+
+        Facts are functions, called where they are wanted.
+        """
         names = inspect.signature(torch_class).parameters
-        offered = self.get_params(deep=False) | facts
-        return {name: value for name, value in offered.items() if name in names}
+        parameters = self.get_params(deep=False)
+        return {name: parameters[name] for name in names if name in parameters} | {
+            name: facts[name]() for name in names if name in facts
+        }
 
     def _resume(self):
         """The net that is there, with the training parameters as they are now."""

@@ -16,6 +16,7 @@ from skcgmvae.baselines import (
     MLARAM,
     BinaryRelevance,
     C2AEClassifier,
+    LaMPClassifier,
     MLkNN,
     MPVAEClassifier,
     SLEECClassifier,
@@ -36,6 +37,7 @@ EXPECTED_FAILURES = {
     CGMVAEClassifier: NOT_REPEATED,
     C2AEClassifier: NOT_REPEATED,
     MPVAEClassifier: NOT_REPEATED,
+    LaMPClassifier: NOT_REPEATED,
     TunedThresholdClassifier: {
         "check_classifiers_train": (
             "A tuned threshold is not 0.5, so that what is predicted is not the most "
@@ -67,10 +69,7 @@ STRICT = (
 
 
 # Networks that learn the checks' toy data in a fraction of a second.
-QUICK = {
-    "latent_dim": 8,
-    "label_encoder_layer_sizes": (16,),
-    "decoder_layer_sizes": (32,),
+TRAINING = {
     "dropout": 0.0,
     "lr": 1e-2,
     "max_iter": 10,
@@ -79,10 +78,24 @@ QUICK = {
 }
 
 
+# And what all but LaMP have.
+LATENT = {
+    "latent_dim": 8,
+    "label_encoder_layer_sizes": (16,),
+    "decoder_layer_sizes": (32,),
+}
+
 ESTIMATORS = [
-    CGMVAEClassifier(embedding_dim=16, encoder_layer_sizes=(32,), **QUICK),
-    C2AEClassifier(feature_layer_sizes=(32,), **QUICK),
-    MPVAEClassifier(encoder_layer_sizes=(32,), **QUICK),
+    CGMVAEClassifier(embedding_dim=16, encoder_layer_sizes=(32,), **TRAINING, **LATENT),
+    C2AEClassifier(feature_layer_sizes=(32,), **TRAINING, **LATENT),
+    MPVAEClassifier(encoder_layer_sizes=(32,), **TRAINING, **LATENT),
+    LaMPClassifier(
+        d_model=8,
+        n_rounds=1,
+        dim_feedforward=8,
+        feature_layer_sizes=(16,),
+        **TRAINING,
+    ),
     BinaryRelevance(),
     MLkNN(),
     MLARAM(),

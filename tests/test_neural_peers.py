@@ -9,18 +9,26 @@ from common import toy
 from sklearn.base import clone
 from sklearn.metrics import f1_score
 
-from skcgmvae.baselines import C2AEClassifier, MPVAEClassifier
+from skcgmvae.baselines import C2AEClassifier, LaMPClassifier, MPVAEClassifier
 
 X, Y = toy(300)
 TRAIN, TEST = slice(0, 200), slice(200, 300)
-LAYERS = {
-    C2AEClassifier: ("feature_layer_sizes", "label_encoder_layer_sizes"),
-    MPVAEClassifier: ("encoder_layer_sizes", "label_encoder_layer_sizes"),
-}
-CLASSES = list(LAYERS)
-SMALL = {
+CODES = {
     "latent_dim": 8,
+    "label_encoder_layer_sizes": (16,),
     "decoder_layer_sizes": (16,),
+}
+SIZES = {
+    C2AEClassifier: CODES | {"feature_layer_sizes": (16,)},
+    MPVAEClassifier: CODES | {"encoder_layer_sizes": (16,)},
+    LaMPClassifier: {
+        "d_model": 8,
+        "dim_feedforward": 8,
+        "feature_layer_sizes": (16,),
+    },
+}
+CLASSES = list(SIZES)
+SMALL = {
     "lr": 1e-2,
     "max_iter": 4,
     "min_steps_per_epoch": 5,
@@ -33,15 +41,11 @@ each = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 
 def small(kind, **parameters):
     """An estimator that trains in a tenth of a second."""
-    layers = dict.fromkeys(LAYERS[kind], (16,))
-    return kind(**(SMALL | layers | parameters))
+    return kind(**(SMALL | SIZES[kind] | parameters))
 
 
 # Of each class, what is changed and to what; of all of them.
 CHANGES = {
-    "latent_dim": 3,
-    "label_encoder_layer_sizes": (16, 8),
-    "decoder_layer_sizes": (16, 8),
     "activation": "gelu",
     "dropout": 0.8,
     "n_members": 2,
@@ -56,13 +60,20 @@ CHANGES = {
     "validation_fraction": 0.3,
     "random_state": 1,
 }
+OTHER_CODES = {
+    "latent_dim": 3,
+    "label_encoder_layer_sizes": (16, 8),
+    "decoder_layer_sizes": (16, 8),
+}
 OWN = {
-    C2AEClassifier: {
+    C2AEClassifier: OTHER_CODES
+    | {
         "feature_layer_sizes": (16, 8),
         "alpha": 20.0,
         "orthonormality_weight": 5.0,
     },
-    MPVAEClassifier: {
+    MPVAEClassifier: OTHER_CODES
+    | {
         "encoder_layer_sizes": (16, 8),
         "skip_connection": True,
         "covariance_rank": 2,
@@ -70,6 +81,17 @@ OWN = {
         "nll_weight": 5.0,
         "ranking_weight": 100.0,
         "beta": 50.0,
+    },
+    LaMPClassifier: {
+        "d_model": 6,
+        "n_tokens": 1,
+        "n_rounds": 1,
+        "n_heads": 1,
+        "dim_feedforward": 3,
+        "feature_layer_sizes": (16, 8),
+        "label_graph": "cooccurrence",
+        "max_labels_per_step": 2,
+        "intermediate_weight": 0.0,
     },
 }
 # They are tested with the class that all of these share.
@@ -91,6 +113,7 @@ def test_every_parameter_changes_the_result(kind):
     assert changes.keys() | SHARED == kind().get_params().keys()
     X, Y = toy(120)
     X = X / X.max(axis=0)
+    Y[Y[:, 0] == 1, 1] = 0  # two labels that never come together
     before = small(kind, max_iter=2).fit(X, Y).predict_proba(X)
     for name, value in changes.items():
         after = small(kind, **{"max_iter": 2, name: value}).fit(X, Y).predict_proba(X)

@@ -33,6 +33,7 @@ from skcgmvae.baselines import (
     MLARAM,
     BinaryRelevance,
     C2AEClassifier,
+    LaMPClassifier,
     MLkNN,
     MPVAEClassifier,
     SLEECClassifier,
@@ -187,6 +188,7 @@ PEERS = {
 NEURAL_PEERS = {
     "C2AE": lambda X, seed: C2AEClassifier(random_state=seed, device="cpu"),
     "MPVAE": lambda X, seed: MPVAEClassifier(random_state=seed, device="cpu"),
+    "LaMP": lambda X, seed: LaMPClassifier(random_state=seed, device="cpu"),
 }
 
 OURS = "C-GMVAE"

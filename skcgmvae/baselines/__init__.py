@@ -3,6 +3,7 @@
 from skcgmvae.baselines.binary_relevance import BinaryRelevance
 from skcgmvae.baselines.c2ae import C2AEClassifier
 from skcgmvae.baselines.haram import HARAM
+from skcgmvae.baselines.lamp import LaMPClassifier
 from skcgmvae.baselines.mlaram import MLARAM
 from skcgmvae.baselines.mlknn import MLkNN
 from skcgmvae.baselines.mpvae import MPVAEClassifier
@@ -13,6 +14,7 @@ __all__ = [
     "MLARAM",
     "BinaryRelevance",
     "C2AEClassifier",
+    "LaMPClassifier",
     "MLkNN",
     "MPVAEClassifier",
     "SLEECClassifier",
