@@ -290,7 +290,7 @@ class LaMPClassifier(BaseNeuralClassifier):
     classes_ : ndarray
         ``arange(n_labels)`` for a label matrix, else the sorted classes.
     label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``Y``, if it was a DataFrame.
+        Column names of ``y``, if it was a DataFrame.
     history_ : skorch.history.History
         Losses by epoch.
     n_iter_, best_epoch_ : int
