@@ -36,6 +36,21 @@ FREE = {
 }
 
 
+def training_file(estimator, device, data, *, goes_on):
+    """The file that a fit is to be kept in, or None without ``estimator.checkpoint``.
+
+    ``goes_on``: whether the fit goes on from an earlier one.
+    """
+    if estimator.checkpoint is None:
+        return None
+    if goes_on:
+        raise ValueError(
+            f"checkpoint={str(estimator.checkpoint)!r} cannot keep a fit that goes on "
+            "from an earlier one; set checkpoint=None or warm_start=False."
+        )
+    return TrainingFile(estimator.checkpoint, estimator, device, data)
+
+
 class TrainingFile:
     """The file of one training: of which estimator on which data, and how far it is.
 

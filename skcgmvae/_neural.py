@@ -27,7 +27,7 @@ from skcgmvae._callbacks import (
     ProgressBar,
     ScikitLearnCallbacks,
 )
-from skcgmvae._checkpoint import KeepTraining, TrainingFile
+from skcgmvae._checkpoint import KeepTraining, training_file
 from skcgmvae._errors import naming
 from skcgmvae._labels import cooccurrence
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
@@ -115,9 +115,9 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         given = X, y, sample_weight
         X, Y, sample_weight = self._validate_fit(X, y, sample_weight, reset=not go_on)
         self._random_state = check_random_state(self.random_state)
-        file = None
-        if self.checkpoint is not None:
-            file = self._training_file(X, Y, sample_weight)
+        data = X, Y, sample_weight
+        file = training_file(self, resolve_device(self.device), data, goes_on=go_on)
+        if file is not None:
             self._random_state = file.random_state(self._random_state)
         members = self.net_.module_.members if go_on else self._members()
         train, valid = self._hold_out(Y, members)
@@ -171,15 +171,6 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             net.partial_fit(self._rows(net, X, Y, sample_weight).only(train))
         self._finish(net)
         return self
-
-    def _training_file(self, X, Y, sample_weight):
-        if self.warm_start and hasattr(self, "net_"):
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} cannot keep a fit that goes on "
-                "from an earlier one; set checkpoint=None or warm_start=False."
-            )
-        device = resolve_device(self.device)
-        return TrainingFile(self.checkpoint, self, device, (X, Y, sample_weight))
 
     def _members(self):
         """The shape of the ensemble: () for one network."""
