@@ -236,7 +236,7 @@ class LaMPClassifier(BaseNeuralClassifier):
         changed by, is dropped in training (source: 0.2).
     label_graph : {"full", "cooccurrence"}, default="full"
         From which other labels a label gathers messages: from all, or from those that
-        it shares a training row with.
+        it shares a training row with. Rows of a later call add none.
     max_labels_per_step : int, default=128
         Of more labels than that, each training step takes so many at random: its time
         grows with their square. Predictions take all (source: always all).
