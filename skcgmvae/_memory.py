@@ -74,7 +74,8 @@ def _free_what_it_holds(error):
 def in_training(estimator, *args, **kwargs):
     """What to lower where a network does not fit, what costs least first."""
     parameters = estimator.get_params(deep=False)
-    sizes = [n for n in parameters if n.endswith(("_layer_sizes", "_dim"))]
+    widths = "_layer_sizes", "_dim", "d_model", "max_labels_per_step"
+    sizes = [name for name in parameters if name.endswith(widths)]
     first, *others = (
         f"{name} (it is {parameters[name]})"
         for name in ("batch_size", "n_members", *sizes)

@@ -176,6 +176,22 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(path):
     assert os.listdir(path.parent) == ["file"]
 
 
+def test_the_old_file_is_there_until_the_new_one_is_whole(path, monkeypatch):
+    """The new one is written beside it, and takes its place in one step."""
+    write_tree(path, TREE)
+    replace, seen = os.replace, []
+
+    def look_and_replace(draft, target):
+        seen.append((read_tree(draft), read_tree(target)))
+        replace(draft, target)
+
+    monkeypatch.setattr(os, "replace", look_and_replace)
+    write_tree(path, {"new": True})
+    ((new, old),) = seen
+    assert new == {"new": True} == read_tree(path)
+    assert_same(old, TREE)
+
+
 def test_drafts_of_the_killed_are_removed(path):
     ours, other = ".file.0a1b2c3d.tmp", ".other.0a1b2c3d.tmp"
     for name in ("file", ours, other):

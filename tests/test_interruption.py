@@ -56,6 +56,21 @@ def test_the_best_so_far_is_kept(event, epoch, n_whole):
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
+def test_half_a_step_is_forgotten():
+    """In its first step the optimiser makes its averages one by one."""
+
+    class HalfAStep(Callback):
+        def on_batch_end(self, net, **kwargs):
+            average = next(iter(net.optimizer_.state.values()))
+            del average["exp_avg"]
+            raise KeyboardInterrupt
+
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 1"):
+        clf = small(callbacks=[HalfAStep()]).fit(X, Y)
+    clf.net_.callbacks_ = [(n, c) for n, c in clf.net_.callbacks_ if n != "HalfAStep"]
+    assert np.isfinite(clf.partial_fit(X, Y).predict_proba(X)).all()
+
+
 @pytest.mark.parametrize("event", ["epoch begins", "step"])
 def test_interrupted_partial_fit(event):
     clf = small(callbacks=[Interrupt(event, 2)])
