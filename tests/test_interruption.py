@@ -93,6 +93,7 @@ def interrupt(*_):
 X, Y = toy()
 warnings.simplefilter("ignore", ConvergenceWarning)
 signal.signal(signal.SIGALRM, interrupt)
+small(max_iter=1).fit(X, Y)  # torch imports parts of itself when they are wanted
 kept = 0
 for moment in np.geomspace(0.002, 0.2, 40):
     clf = small(max_iter=1000, n_members=2, early_stopping=sys.argv[1] == "True")
