@@ -210,7 +210,9 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             if len(used) < len(sample_weight):
                 X, Y = X[used], _safe_indexing(Y, used)
                 sample_weight = sample_weight[used]
-            sample_weight = sample_weight / sample_weight.max()
+            # None exceeds 1, but older NumPy warns of lanes that it divides in vain.
+            with np.errstate(over="ignore"):
+                sample_weight = sample_weight / sample_weight.max()
             sample_weight /= sample_weight.mean()
         if reset:
             vars(self).pop("net_", None)
