@@ -345,18 +345,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""
-        for name in (
-            "encoder_layer_sizes",
-            "label_encoder_layer_sizes",
-            "decoder_layer_sizes",
-        ):
-            sizes = getattr(self, name)
-            whole = all(isinstance(size, Integral) and size > 0 for size in sizes)
-            if not (len(sizes) and whole):
-                raise ValueError(
-                    f"{name} must list the widths of at least one layer, positive "
-                    f"integers; got {sizes!r}."
-                )
+        super()._check_parameters(X)
         if self.alpha == 0 and self.beta == 0:
             raise ValueError(
                 "alpha and beta are both 0: nothing would train the predictions."

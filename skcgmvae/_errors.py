@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from numbers import Integral
 
 
 @contextmanager
@@ -14,3 +15,13 @@ def naming(argument):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{argument}: {error}") from error
+
+
+def check_layer_sizes(name, sizes):
+    """Refuse widths of layers that are none."""
+    whole = all(isinstance(size, Integral) and size > 0 for size in sizes)
+    if not (len(sizes) and whole):
+        raise ValueError(
+            f"{name} must list the widths of at least one layer, positive integers; "
+            f"got {sizes!r}."
+        )

@@ -28,7 +28,7 @@ from skcgmvae._callbacks import (
     ScikitLearnCallbacks,
 )
 from skcgmvae._checkpoint import KeepTraining, training_file
-from skcgmvae._errors import naming
+from skcgmvae._errors import check_layer_sizes, naming
 from skcgmvae._labels import cooccurrence
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
@@ -229,7 +229,13 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return X, Y, sample_weight
 
     def _check_parameters(self, X):
-        """For a subclass: refuse parameters that contradict each other or ``X``."""
+        """Refuse what the constraints of single parameters cannot tell.
+
+        A subclass adds parameters that contradict each other or ``X``.
+        """
+        for name, sizes in self.get_params(deep=False).items():
+            if name.endswith("_layer_sizes"):
+                check_layer_sizes(name, sizes)
 
     def _make_net(self, X, Y, train):
         """The scaler, fitted, and the net, initialised, for the rows ``train``.

@@ -205,3 +205,11 @@ def test_rows_without_pairs_of_labels(kind, fill):
     assert ((probabilities > 0) & (probabilities < 1)).all()
     if kind is not C2AEClassifier:
         assert (np.abs(probabilities - fill) < 0.5).mean() > 0.9
+
+
+@each
+@pytest.mark.parametrize("sizes", [(), (0,), (8, 2.5)])
+def test_widths_that_are_none_are_refused(kind, sizes):
+    for name in (n for n in kind().get_params() if n.endswith("_layer_sizes")):
+        with pytest.raises(ValueError, match=f"{name} must list the widths of at"):
+            small(kind, **{name: sizes}).fit(X, Y)

@@ -339,6 +339,7 @@ class LaMPClassifier(BaseNeuralClassifier):
     }
 
     def _check_parameters(self, X):
+        super()._check_parameters(X)
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads={self.n_heads} does not divide d_model={self.d_model}; the "
