@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skcgmvae._losses import normal_cdf
+
 # A log-variance leaves [-MAX, MAX] for no input, so neither a variance nor its
 # inverse can overflow in float32, and the KL term stays finite whatever its weight.
 MAX_LOG_VARIANCE = 6.0
@@ -257,7 +259,7 @@ class MultivariateProbit(nn.Module):
         """The log-odds of each label by itself, exact; (B, L) -> (B, L)."""
         deviation = torch.sqrt(1 + self.factor.square().sum(dim=-1))  # (L,)
         score = mean / deviation[..., None, :]
-        return torch.special.log_ndtr(score) - torch.special.log_ndtr(-score)
+        return normal_cdf(score)[1] - normal_cdf(-score)[1]
 
 
 def side_by_side(x):

@@ -14,7 +14,12 @@ from skcgmvae._layers import (
     MultivariateProbit,
     hidden_layers,
 )
-from skcgmvae._losses import gaussian_kl, pairwise_ranking_loss, probit_log_likelihood
+from skcgmvae._losses import (
+    gaussian_kl,
+    normal_cdf,
+    pairwise_ranking_loss,
+    probit_log_likelihood,
+)
 from skcgmvae._network import Decoder, FeatureEncoder
 from skcgmvae._neural import BaseNeuralClassifier
 
@@ -130,18 +135,22 @@ class MPVAELoss(nn.Module):
         }
 
     def forward(self, output, y):
-        branches = output.label_scores, output.feature_scores
+        # How likely each label is to come out as in y, given a sample; (S, B, L).
+        branches = [
+            normal_cdf((2 * y - 1) * scores)
+            for scores in (output.label_scores, output.feature_scores)
+        ]
         terms = {
-            "nll": -sum(probit_log_likelihood(scores, y) for scores in branches),
-            "ranking": sum(self._ranking(scores, y) for scores in branches),
+            "nll": -sum(probit_log_likelihood(log_right) for _, log_right in branches),
+            "ranking": sum(self._ranking(right, y) for right, _ in branches),
             "kl": gaussian_kl(*output.label_gaussian, *output.feature_gaussian),
         }
         loss = sum(self.weights[name] * term for name, term in terms.items())
         return {"loss": loss, **terms}
 
     @staticmethod
-    def _ranking(scores, y):
-        probabilities = torch.special.ndtr(scores)
+    def _ranking(right, y):
+        probabilities = (1 - y) + (2 * y - 1) * right
         each = pairwise_ranking_loss(STEEPNESS * probabilities, y)  # (S, B)
         return each.mean(dim=0) / STEEPNESS
 
