@@ -168,9 +168,9 @@ def normal_cdf(x):
 def probit_log_likelihood(log_likelihoods):
     """log p(y) of a multivariate probit, from samples of its scores.
 
-    Given a sample, labels are independent, each as likely as Phi(+-score): the mean over
-    samples of the product over labels, in logarithms. Bai, Kong and Gomes (IJCAI 2020),
-    Eq. 3.
+    Given a sample, labels are independent, each as likely as Phi(+-score): the mean
+    over samples of the product over labels, in logarithms. Bai, Kong and Gomes
+    (IJCAI 2020), Eq. 3.
 
     log_likelihoods (S, B, L), of each label given the sample -> (B,).
     """

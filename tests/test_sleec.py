@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score
 
-from skcgmvae.baselines import MLkNN, SLEECClassifier, sleec
+from skcgmvae.baselines import MLkNN, SLEECClassifier, _projection, sleec
 
 # One model of one cluster that keeps all inner products: nothing is left to chance.
 WHOLE = {"n_estimators": 1, "n_clusters": 1, "n_label_neighbors": 10**6}
@@ -32,7 +32,7 @@ def random_labels(n_rows=60, n_labels=8, density=0.3, random_state=0):
 
 
 def near(Y, n_neighbors, seed=0):
-    return sleec.nearest_label_products(Y, n_neighbors, np.random.RandomState(seed))
+    return _projection.nearest_label_products(Y, n_neighbors, np.random.RandomState(seed))
 
 
 # -- the nearest label vectors ---------------------------------------------------
@@ -97,7 +97,7 @@ def by_dense_algebra(G, rank, n_iter):
 
 def project(G, rank, max_iter, tol=0.0):
     rng = np.random.RandomState(0)
-    return sleec.singular_value_projection(G, rank, max_iter, tol, rng)
+    return _projection.singular_value_projection(G, rank, max_iter, tol, rng)
 
 
 # 60 rows: up to 29 components by Lanczos' method, from 30 on by a dense one.

@@ -6,83 +6,14 @@ from typing import NamedTuple
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.nn import functional as F
 
-from skcgmvae._layers import ACTIVATIONS, Dropout, FeatureLayers, Linear, uniform
+from skcgmvae._attention import Update
+from skcgmvae._layers import ACTIVATIONS, FeatureLayers, Linear, uniform
 from skcgmvae._losses import cross_entropy_loss
 from skcgmvae._neural import BaseNeuralClassifier
 
-# Shapes: B rows, L labels, T rounds, d = d_model. A row's nodes are its N tokens or its
-# labels, (*members, B, N, d).
-
-
-class NodeLinear(Linear):
-    """A linear layer for nodes; (*members, B, N, in) -> (*members, B, N, out)."""
-
-    def forward(self, nodes):
-        return super().forward(nodes.flatten(-3, -2)).unflatten(-2, nodes.shape[-3:-1])
-
-
-class Messages(nn.Module):
-    """What nodes gather from senders: attention of several heads.
-
-    ``neighbours`` (N, M), if there are any, says whom each node hears. The weights of
-    the attention are never whole in memory, forwards or backwards.
-
-    Shape
-    -----
-    (*members, B, N, d), (*members, B, M, d) -> (*members, B, N, d)
-    """
-
-    def __init__(self, d_model, n_heads, *, members=()):
-        super().__init__()
-        self.n_heads = n_heads
-        self.query = NodeLinear(d_model, d_model, members=members)
-        self.key = NodeLinear(d_model, d_model, members=members)
-        self.value = NodeLinear(d_model, d_model, members=members)
-        self.output = NodeLinear(d_model, d_model, members=members)
-
-    def forward(self, nodes, senders, neighbours=None):
-        heads = self.query(nodes), self.key(senders), self.value(senders)
-        gathered = F.scaled_dot_product_attention(
-            *map(self._by_head, heads), attn_mask=neighbours
-        )
-        return self.output(gathered.transpose(1, 2).reshape(nodes.shape))
-
-    def _by_head(self, x):
-        """(*members, B, N, d) -> (rows of all members, heads, N, d / heads)."""
-        return x.flatten(0, -3).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-
-
-class Update(nn.Module):
-    """Nodes updated by messages, and then each by itself.
-
-    Both with dropout, residual and norm. The norm has no weights: the linear layers
-    that follow have them.
-
-    Shape
-    -----
-    (*members, B, N, d), (*members, B, M, d) -> (*members, B, N, d)
-    """
-
-    def __init__(
-        self, d_model, n_heads, dim_feedforward, activation, dropout, *, members=()
-    ):
-        super().__init__()
-        self.messages = Messages(d_model, n_heads, members=members)
-        self.feed_forward = nn.Sequential(
-            NodeLinear(d_model, dim_feedforward, members=members),
-            activation(),
-            NodeLinear(dim_feedforward, d_model, members=members),
-        )
-        self.dropout = Dropout(dropout)
-
-    def forward(self, nodes, senders, neighbours=None):
-        nodes = self._add(nodes, self.messages(nodes, senders, neighbours))
-        return self._add(nodes, self.feed_forward(nodes))
-
-    def _add(self, nodes, change):
-        return F.layer_norm(nodes + self.dropout(change), nodes.shape[-1:])
+# Shapes: B rows, L labels, T rounds, d = d_model. A row's nodes are its tokens or its
+# labels.
 
 
 class LaMPOutput(NamedTuple):
@@ -287,16 +218,8 @@ class LaMPClassifier(BaseNeuralClassifier):
     ----------
     net_ : skorch.NeuralNet
         The trained net; ``net_.module_`` is the torch module.
-    classes_ : ndarray
-        ``arange(n_labels)`` for a label matrix, else the sorted classes.
-    label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``y``, if it was a DataFrame.
-    history_ : skorch.history.History
-        Losses by epoch.
-    n_iter_, best_epoch_ : int
-        Number of epochs trained, and the one whose weights were kept.
-    n_features_in_ : int
-        Number of features seen in :meth:`fit`.
+    classes_, label_names_in_, history_, n_iter_, best_epoch_, n_features_in_
+        As of :class:`~skcgmvae.CGMVAEClassifier`.
 
     Notes
     -----

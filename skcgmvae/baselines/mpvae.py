@@ -235,16 +235,8 @@ class MPVAEClassifier(BaseNeuralClassifier):
     ----------
     net_ : skorch.NeuralNet
         The trained net; ``net_.module_`` is the torch module.
-    classes_ : ndarray
-        ``arange(n_labels)`` for a label matrix, else the sorted classes.
-    label_names_in_ : ndarray of str of shape (n_labels,)
-        Column names of ``y``, if it was a DataFrame.
-    history_ : skorch.history.History
-        Losses by epoch.
-    n_iter_, best_epoch_ : int
-        Number of epochs trained, and the one whose weights were kept.
-    n_features_in_ : int
-        Number of features seen in :meth:`fit`.
+    classes_, label_names_in_, history_, n_iter_, best_epoch_, n_features_in_
+        As of :class:`~skcgmvae.CGMVAEClassifier`.
 
     Notes
     -----
