@@ -23,7 +23,8 @@ class KeepBest(Callback):
     The heads of a network share no parameters, so each is stopped by itself: a linear
     path can be at its best, and soon past it, when the network beside it has hardly
     begun. Of each head those weights are kept with which it alone had the lowest
-    log-loss; then its logits are weighed against the others'.
+    log-loss; then its logits are weighed against the others'. A head that is stopped
+    is not trained any more while others are.
 
     Parameters
     ----------
@@ -53,7 +54,14 @@ class KeepBest(Callback):
         # What an earlier training left is better than nothing.
         self.best_weights_ = net.current_weights() if net.history else None
         self.held_out_ = self.first_loss_ = None
+        self.misses_ = []
         self.has_diverged_ = False
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.freeze([head for head in range(len(self.misses_)) if self._stopped(head)])
+
+    def _stopped(self, head):
+        return self.misses_[head] >= self.patience
 
     def on_batch_end(self, net, training, loss=None, **kwargs):
         if training and self.first_loss_ is None:
@@ -76,6 +84,7 @@ class KeepBest(Callback):
             self.best_weights_ = net.current_weights()
 
     def on_train_end(self, net, **kwargs):
+        net.freeze([])
         if self.best_weights_ is not None:
             net.load_weights(self.best_weights_)
         if self.has_diverged_:
@@ -109,11 +118,13 @@ class KeepBest(Callback):
             self.best_weights_ = {}
             self.held_out_ = copy.deepcopy(net.held_out_)
         for head, loss in enumerate(losses):
+            if self._stopped(head):
+                continue
             best = self.best_losses_[head]
             self.misses_[head] = 0 if loss < best - self.tol else self.misses_[head] + 1
             if loss < best:
                 self._keep(net, epoch, head)
-        if min(self.misses_) >= self.patience:
+        if all(map(self._stopped, range(len(losses)))):
             net.request_stop()
 
     def _keep(self, net, epoch, head):
@@ -160,6 +171,7 @@ class ProgressBar(Callback):
             for name, value in epoch.items()
             if name == "valid_loss"
             or (name.startswith("train_") and name != "train_loss_best")
+            if not np.isnan(value)  # no longer trained
         }
         self.bar_.set_postfix(losses, refresh=False)
         self.bar_.update()

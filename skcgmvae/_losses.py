@@ -204,7 +204,8 @@ class CGMVAELoss(nn.Module):
     dict of (B,) tensors, unweighted, and ``"loss"``, their weighted sum. A term of
     weight zero is left out. Latent samples are averaged; a label branch adds its own
     contrastive and cross-entropy loss. The linear path has a loss of its own and
-    shares no parameter with the rest, which so learns as if it were alone.
+    shares no parameter with the rest, which so learns as if it were alone; of the two,
+    what the output lacks has no terms.
     """
 
     def __init__(
@@ -240,10 +241,15 @@ class CGMVAELoss(nn.Module):
         terms = {
             name: getattr(self, f"_{name}")(output, y)
             for name, weight in self.weights.items()
-            if weight
+            if weight and self._is_trained(name, output)
         }
         loss = sum(self.weights[name] * term for name, term in terms.items())
         return {"loss": loss, **terms}
+
+    @staticmethod
+    def _is_trained(name, output):
+        logits = output.linear_logits if name == "linear" else output.logits
+        return logits is not None
 
     def _kl(self, output, y):
         if self.prior == "gaussian":

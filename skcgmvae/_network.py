@@ -45,31 +45,32 @@ class CGMVAEOutput(NamedTuple):
     """What one training step computes, for the losses to judge.
 
     ``embedding`` and ``logits`` hold one block a latent sample and, with a label
-    branch, one more block for it at the end.
+    branch, one more block for it at the end. What is not there, or no longer trained,
+    is None.
     """
 
-    mean: torch.Tensor  # (B, d), of q(z|x)
-    log_variance: torch.Tensor  # (B, d)
-    z: torch.Tensor  # (S, B, d), samples of q(z|x)
-    prior: GaussianMixture | None
-    embedding: torch.Tensor  # (S or S + 1, B, E), w_x
-    label_embedding: torch.Tensor  # (L, E), w_l
-    logits: torch.Tensor  # (S or S + 1, B, L), w_x . w_l
-    linear_logits: torch.Tensor | None  # (B, L), of the linear path
-    linear_penalty: torch.Tensor | None  # (1,), its ridge penalty
-    reconstruction: torch.Tensor | None  # (S, B, D)
-    target: torch.Tensor | None  # (B, D), what is reconstructed
+    mean: torch.Tensor | None = None  # (B, d), of q(z|x)
+    log_variance: torch.Tensor | None = None  # (B, d)
+    z: torch.Tensor | None = None  # (S, B, d), samples of q(z|x)
+    prior: GaussianMixture | None = None
+    embedding: torch.Tensor | None = None  # (S or S + 1, B, E), w_x
+    label_embedding: torch.Tensor | None = None  # (L, E), w_l
+    logits: torch.Tensor | None = None  # (S or S + 1, B, L), w_x . w_l
+    linear_logits: torch.Tensor | None = None  # (B, L), of the linear path
+    linear_penalty: torch.Tensor | None = None  # (1,), its ridge penalty
+    reconstruction: torch.Tensor | None = None  # (S, B, D)
+    target: torch.Tensor | None = None  # (B, D), what is reconstructed
 
     @property
     def heads(self):
         """The logits of the first sample and of the linear path; (B, K, L)."""
-        return stack_heads(self.logits[0], self.linear_logits)
+        logits = None if self.logits is None else self.logits[0]
+        return stack_heads(logits, self.linear_logits)
 
 
-def stack_heads(logits, linear_logits):
-    """The heads of a prediction, one or two; (..., B, L) each -> (..., B, K, L)."""
-    heads = [logits] if linear_logits is None else [logits, linear_logits]
-    return torch.stack(heads, dim=-2)
+def stack_heads(*logits):
+    """The heads of a prediction that there are; (..., B, L) each -> (..., B, K, L)."""
+    return torch.stack([head for head in logits if head is not None], dim=-2)
 
 
 class FeatureEncoder(nn.Module):
@@ -288,7 +289,13 @@ class CGMVAE(nn.Module):
         return self.label_encoder(label_embedding)
 
     def training_output(self, x, y):
-        """One pass with sampled z; x (B, D), y (B, L) of 0 and 1."""
+        """One pass with sampled z; x (B, D), y (B, L) of 0 and 1.
+
+        Of the network and the linear path, only what has parameters to train.
+        """
+        linear = self._linear_output(x)
+        if not self.label_embedding.requires_grad:
+            return CGMVAEOutput(**linear)
         noisy = self._drop_features(x)
         mean, log_variance = self.feature_encoder(noisy)  # (B, d)
         noise = torch.randn(
@@ -304,10 +311,6 @@ class CGMVAE(nn.Module):
         embedding = self._embedding(hidden)
         logits = embedding @ self.label_embedding.mT  # the one (B, L) product
 
-        linear_penalty = None
-        if self.linear_path is not None:
-            squares = self.linear_path.weight.square().sum(dim=(-2, -1))
-            linear_penalty = self.penalty * squares[..., None]
         reconstruction = target = None
         if self.to_features is not None:
             reconstruction = self.to_features(hidden[: self.n_samples])
@@ -320,11 +323,19 @@ class CGMVAE(nn.Module):
             embedding=embedding,
             label_embedding=self.label_embedding,
             logits=logits,
-            linear_logits=self._linear_logits(x),
-            linear_penalty=linear_penalty,
+            **linear,
             reconstruction=reconstruction,
             target=target,
         )
+
+    def _linear_output(self, x):
+        if self.linear_path is None or not self.linear_path.weight.requires_grad:
+            return {}
+        squares = self.linear_path.weight.square().sum(dim=(-2, -1))
+        return {
+            "linear_logits": self._linear_logits(x),
+            "linear_penalty": self.penalty * squares[..., None],
+        }
 
     def _drop_features(self, x):
         if isinstance(x, SparseRows):

@@ -171,6 +171,13 @@ class MultiLabelNet(NeuralNet):
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         losses = self._training_losses(steps) if training else self._log_losses(steps)
+        # A term of what is no longer trained stays in the history, as NaN.
+        before = self.history[-2] if len(self.history) > 1 else {}
+        losses = {
+            name.removeprefix(f"{prefix}_"): float("nan")
+            for name in before
+            if name.startswith(f"{prefix}_")
+        } | losses
         for name, loss in losses.items():
             self.history.record(f"{prefix}_{name}", loss)
         # What skorch's Checkpoint goes by.
@@ -224,7 +231,7 @@ class MultiLabelNet(NeuralNet):
         """
         weights = self._weights()
         if head is not None:
-            head_of = getattr(self.module_, "head_of", lambda name: 0)
+            head_of = self._head_of()
             weights = {name: w for name, w in weights.items() if head_of(name) == head}
         return _copy(weights.items())
 
@@ -243,6 +250,15 @@ class MultiLabelNet(NeuralNet):
     def forget_steps(self):
         """Let the optimiser begin anew: its averages may not be numbers."""
         self.optimizer_.state.clear()
+
+    def freeze(self, heads):
+        """Train all heads but these."""
+        head_of = self._head_of()
+        for name, parameter in self.module_.named_parameters():
+            parameter.requires_grad_(head_of(name) not in heads)
+
+    def _head_of(self):
+        return getattr(self.module_, "head_of", lambda name: 0)
 
     def load_weights(self, weights):
         """Put weights, by name, into the module; the others stay."""

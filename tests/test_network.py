@@ -247,6 +247,25 @@ def test_linear_path_shares_no_training_with_the_rest():
     assert_close(terms["loss"] - terms["linear"], other_terms["loss"])
 
 
+def test_what_is_frozen_is_left_out_of_a_training_step():
+    module, x = make(), features()
+    whole, terms, _ = train_step(module, x, Y)
+    module.requires_grad_(False)
+    module.linear_path.requires_grad_(True)
+    output, linear_terms, _ = train_step(module, x, Y)
+    assert output.logits is output.prior is None
+    assert_close(output.heads, whole.heads[:, 1:])
+    assert set(linear_terms) == {"loss", "linear"}
+    assert_close(linear_terms["loss"], terms["linear"])
+
+    module.requires_grad_(True)
+    module.linear_path.requires_grad_(False)
+    output, network_terms, _ = train_step(module, x, Y)
+    assert output.linear_logits is output.linear_penalty is None
+    assert output.heads.shape == (B, 1, L)
+    assert set(terms) - set(network_terms) == {"linear"}
+
+
 def test_linear_path_learns_the_ridge_logistic_regression_of_scikit_learn():
     """On all rows at once, with the penalty that scikit-learn's C = 1 stands for."""
     rng = np.random.RandomState(0)

@@ -229,8 +229,10 @@ class ScriptedNet:
 
     def __init__(self, keep_best, losses):
         self.history, self.stopped, self.loaded = [], False, None
+        self.frozen = []
         keep_best.on_train_begin(self)
         for number, loss in enumerate(losses, start=1):
+            keep_best.on_epoch_begin(self)
             epoch = {"epoch": number, "train_loss": 1.0}
             if loss is not None:
                 alone = loss if isinstance(loss, list) else [loss]
@@ -248,6 +250,9 @@ class ScriptedNet:
 
     def request_stop(self):
         self.stopped = True
+
+    def freeze(self, heads):
+        self.frozen.append(heads)
 
     def is_finite(self, dataset):
         return True
@@ -295,6 +300,30 @@ def test_training_ends_when_no_head_improves(losses, epochs, best):
     assert len(net.history) == epochs
     assert net.loaded == best
     assert keep_best.best_epoch_ == best[0]
+
+
+def test_a_head_that_was_stopped_is_frozen_and_stays_as_it_was():
+    keep_best = KeepBest(2, 0.0).initialize()
+    net = ScriptedNet(keep_best, [[5, 9], [6, 8], [6, 7], [1, 6], [1, 8], [1, 8]])
+    assert net.frozen == [[], [], [], [0], [0], [0], []]
+    assert net.loaded == [1, 4]
+
+
+def test_a_frozen_head_has_neither_steps_nor_losses():
+    clf, recorder = recorded(max_iter=60, lr=0.1, dropout=0.0, n_iter_no_change=5)
+    losses = np.array(clf.history_[:, "valid_head_loss"])
+    stopped = losses.argmin(axis=0) + 6  # after so many epochs
+    first = stopped.argmin()
+    assert stopped.min() < stopped.max() == clf.n_iter_
+    n_steps = len(recorder.steps) // clf.n_iter_
+    then, last = recorder.steps[n_steps * stopped.min() - 1], recorder.steps[-1]
+    for name, weight in then.items():
+        is_frozen = is_of_linear_path(name) == first
+        assert torch.equal(weight, last[name]) == is_frozen
+    for head, term in enumerate(["train_cross_entropy", "train_linear"]):
+        has_losses = np.isfinite(clf.history_[:, term])
+        assert has_losses.tolist() == [n < stopped[head] for n in range(clf.n_iter_)]
+    assert all(weight.requires_grad for weight in clf.net_.module_.parameters())
 
 
 def test_without_validation_the_last_epoch_and_the_scale_so_far_are_kept():
