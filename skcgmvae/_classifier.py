@@ -119,7 +119,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     validation_fraction : float, default=0.1
         Fraction of the rows held out from each member for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
-        Epochs without improvement after which training stops.
+        Epochs without improvement after which training stops: of the network, of the
+        linear path, each by itself.
     tol : float, default=0.0
         By how much the log-loss must fall to count as an improvement.
     threshold : float or array-like of shape (n_labels,), default=0.5
@@ -166,7 +167,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         rows had the lowest log-loss. None if rows were never held out: their plain
         average.
     history_ : skorch.history.History
-        Losses by epoch: ``history_[:, "valid_loss"]``.
+        Losses by epoch: ``history_[:, "valid_loss"]``. A term is NaN in the epochs
+        after its part, the network or the linear path, has stopped.
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
