@@ -107,7 +107,7 @@ class KeepBest(Callback):
             self.best_losses_ = [np.inf] * len(losses)
             self.misses_ = [0] * len(losses)
             self.best_weights_ = {}
-            self.held_out_ = copy.deepcopy(net.held_out_)
+            self.held_out_ = net.held_out_  # the net's next are others
         for head, loss in enumerate(losses):
             best = self.best_losses_[head]
             self.misses_[head] = 0 if loss < best - self.tol else self.misses_[head] + 1

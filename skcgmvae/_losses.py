@@ -283,7 +283,8 @@ class CGMVAELoss(nn.Module):
     def _linear(self, output, y):
         """The linear path's own loss: a ridge logistic regression a label."""
         weight = self._label_weight(output)
-        return cross_entropy_loss(output.linear_logits, y, weight) + output.linear_penalty
+        loss = cross_entropy_loss(output.linear_logits, y, weight)
+        return loss + output.linear_penalty
 
     @staticmethod
     def _label_weight(output):
