@@ -22,8 +22,8 @@ class LabelSample(NamedTuple):
         """
         with torch.no_grad():
             mean = logits.mean(dim=-1, keepdim=True)
-            spread = mean.repeat_interleave(self.n_labels, dim=-1)
-            return spread.index_copy(-1, self.labels, logits)
+            spread = mean.expand(*logits.shape[:-1], self.n_labels).clone()
+            return spread.index_copy_(-1, self.labels, logits)
 
 
 def draw_labels(y, size):

@@ -245,7 +245,7 @@ class CGMVAELoss(nn.Module):
 
     def forward(self, output, y):
         if output.sample is not None:
-            y = y[..., output.sample.labels]
+            y = y.index_select(-1, output.sample.labels)
         terms = {
             name: getattr(self, f"_{name}")(output, y)
             for name, weight in self.weights.items()

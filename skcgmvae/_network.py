@@ -304,7 +304,7 @@ class CGMVAE(nn.Module):
         if y.shape[-1] > (self.max_labels_per_step or math.inf):
             sample = draw_labels(y, self.max_labels_per_step)
             label_embedding = label_embedding.index_select(-2, sample.labels)
-            y = y[..., sample.labels]
+            y = y.index_select(-1, sample.labels)
 
         noisy = self._drop_features(x)
         mean, log_variance = self.feature_encoder(noisy)  # (B, d)
