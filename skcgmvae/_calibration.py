@@ -3,16 +3,21 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
-from scipy.special import expit
-from torch.nn.functional import logsigmoid
+from sklearn.utils import gen_batches
+from torch.nn.functional import logsigmoid, softplus
+
+# Labels of rows that are in memory in float64 at a time; a processor's cache has room
+# for them.
+BLOCK = 2**16
 
 
 class HeldOut(NamedTuple):
     """What K heads say of rows that they were not trained on."""
 
-    logits: np.ndarray  # (N, K, L)
-    y: np.ndarray  # (N, L)
+    logits: np.ndarray  # (N, K, L), float32
+    y: np.ndarray  # (N, L), of 0 and 1
     weight: np.ndarray | None  # (N,)
 
     def best_scale(self, heads=slice(None)):
@@ -41,20 +46,35 @@ def best_logit_scale(logits, y, weight=None):
         The mean log-loss over rows and labels; NaN if the logits are not finite.
     scale : list of K floats in [0.01, 10]
     """
-    if not np.isfinite(logits).all():
-        return float("nan"), [1.0] * logits.shape[1]
-    logits, n_heads = logits.astype(np.float64), logits.shape[1]
+    n_rows, n_heads, n_labels = logits.shape
+    parts = list(gen_batches(n_rows, max(1, BLOCK // n_labels)))
+    if not all(np.isfinite(logits[part]).all() for part in parts):
+        return float("nan"), [1.0] * n_heads
     if weight is None or not weight.sum() > 0:  # a weight may vanish in float32
-        weight = np.ones(len(y))
-    weight = weight[:, None] / weight.sum() / y.shape[1]
+        weight = np.ones(n_rows)
+    weight = torch.from_numpy(weight).double()
+    weight = weight / weight.sum() / n_labels
     prior = 0.5 / y.size
 
+    def block(array, part):
+        return torch.from_numpy(array[part]).double()
+
+    def weighted(heads, values, part):  # (n, K, L), (n, L) -> (K,)
+        return weight[part] @ (heads @ values[..., None]).squeeze(-1)
+
+    # Of the loss, softplus(total) - y * total, the second half is linear in the scale.
+    linear = sum(weighted(block(logits, part), block(y, part), part) for part in parts)
+
     def log_loss(scale):
-        total = np.einsum("k,nkl->nl", scale, logits)
-        loss = (weight * (np.logaddexp(0, total) - y * total)).sum()
-        slope = np.einsum("nkl,nl->k", logits, weight * (expit(total) - y))
+        factors = torch.from_numpy(scale)
+        loss, slope = -factors @ linear, -linear
+        for part in parts:
+            heads = block(logits, part)
+            total = factors @ heads  # (n, L)
+            loss = loss + weight[part] @ softplus(total, threshold=40).sum(dim=-1)
+            slope = slope + weighted(heads, total.sigmoid(), part)
         away = scale - 1 / n_heads
-        return loss, slope, prior * away @ away, 2 * prior * away
+        return loss.item(), slope.numpy(), prior * away @ away, 2 * prior * away
 
     def objective(scale):
         loss, slope, penalty, penalty_slope = log_loss(scale)

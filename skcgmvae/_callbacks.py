@@ -116,7 +116,7 @@ class KeepBest(Callback):
             self.best_losses_ = [np.inf] * len(losses)
             self.misses_ = [0] * len(losses)
             self.best_weights_ = {}
-            self.held_out_ = copy.deepcopy(net.held_out_)
+            self.held_out_ = net.held_out_  # the net's next are others
         for head, loss in enumerate(losses):
             if self._stopped(head):
                 continue

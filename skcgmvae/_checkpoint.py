@@ -89,6 +89,8 @@ class TrainingFile:
             "device": device.type,
             "data": joblib.hash([_content(array) for array in data]),
         }
+        # What a version that did not have a parameter yet did is its default.
+        self.defaults = _described(type(estimator)().get_params(deep=False))
         self.state = self._read() if self.path.exists() else None
 
     def _read(self):
@@ -97,6 +99,8 @@ class TrainingFile:
         except DamagedFileError as error:
             self._refuse(str(error))
         found = tree.get("training", {})
+        if "parameters" in found:
+            found["parameters"] = self.defaults | found["parameters"]
         for name, wanted in self.training.items():
             if found.get(name) == wanted:
                 continue

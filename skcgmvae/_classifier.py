@@ -74,6 +74,15 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         code does.
     n_samples : int, default=1
         Latent samples a row and step, over which losses are averaged (paper: 1).
+    max_labels_per_step : int, default=None
+        Of more labels than that, each training step takes so many: all that occur in
+        its rows, those of any member, and of the others some at random, which stand
+        for all others. What a step costs then hardly grows with the labels. The
+        losses estimate those of all labels, the cross-entropy without bias; the fewer
+        are drawn, the noisier. So let it be several times as many as occur in a
+        batch: if more occur than that, all of these are taken, and no others, and
+        nothing tells the model of labels that its rows lack. Predictions take all
+        labels. None: all (paper: all).
     n_members : int, default=4
         Networks in the ensemble (paper: 1). They are trained side by
         side as one batched network and differ in where they start, in the order of
@@ -253,6 +262,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "linear_penalty": [Interval(Real, 0, None, closed="left")],
         "label_branch": ["boolean"],
         "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "max_labels_per_step": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_weight": [Interval(Real, 0, None, closed="left")],
@@ -279,6 +289,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         linear_penalty=1.0,
         label_branch=False,
         n_samples=1,
+        max_labels_per_step=None,
         n_members=4,
         alpha=1.0,
         beta=1.0,
@@ -320,6 +331,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.linear_penalty = linear_penalty
         self.label_branch = label_branch
         self.n_samples = n_samples
+        self.max_labels_per_step = max_labels_per_step
         self.n_members = n_members
         self.alpha = alpha
         self.beta = beta

@@ -129,8 +129,8 @@ class LabelCoder:
         """A matrix of 0 and 1 (n_samples, n_labels) as targets; not of multiclass y."""
         if not self.is_matrix_:
             return self.classes_[labels[:, 0].astype(int)]
-        labels = labels.astype(self.dtype_)
-        return sp.csr_matrix(labels) if self.is_sparse_ else labels
+        labels = sp.csr_matrix(labels) if self.is_sparse_ else labels
+        return labels.astype(self.dtype_)
 
 
 def _as_label_matrix(Y):

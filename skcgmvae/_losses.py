@@ -90,25 +90,31 @@ def bernoulli_reconstruction_loss(logits, x):
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=-1)
 
 
-def contrastive_loss(similarity, y):
+def contrastive_loss(similarity, y, label_weight=None):
     """Eq. 5 for one row: the feature embedding is the anchor, the labels its views.
 
     similarity (..., B, L), the exponents w_x . w_l / tau; y (B, L) -> (..., B).
-    A row without labels has no positives and costs nothing.
+    A row without labels has no positives and costs nothing. With ``label_weight`` (L,)
+    each label counts as so many in the denominator: sampled softmax.
     """
     n_positive = y.sum(dim=-1)  # (B,)
     positive = (similarity * y).sum(dim=-1) / n_positive.clamp_min(1)
+    if label_weight is not None:
+        similarity = similarity + label_weight.log()
     loss = torch.logsumexp(similarity, dim=-1) - positive
     return torch.where(n_positive > 0, loss, torch.zeros_like(loss))
 
 
-def cross_entropy_loss(logits, y):
+def cross_entropy_loss(logits, y, label_weight=None):
     """Eq. 6 for one row, with the minus sign that its print lacks.
 
-    logits (..., B, L), y (B, L) -> (..., B), summed over the labels.
+    logits (..., B, L), y (B, L) -> (..., B), summed over the labels; with
+    ``label_weight`` (L,) each label counts as so many.
     """
-    y = y.expand_as(logits)
-    return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(dim=-1)
+    each = F.binary_cross_entropy_with_logits(
+        logits, y.expand_as(logits), weight=label_weight, reduction="none"
+    )
+    return each.sum(dim=-1)
 
 
 def pairwise_ranking_loss(score, y):
@@ -205,7 +211,8 @@ class CGMVAELoss(nn.Module):
     weight zero is left out. Latent samples are averaged; a label branch adds its own
     contrastive and cross-entropy loss. The linear path has a loss of its own and
     shares no parameter with the rest, which so learns as if it were alone; of the two,
-    what the output lacks has no terms.
+    what the output lacks has no terms. Where a step looks at some labels only, sums
+    over all are estimated from these.
     """
 
     def __init__(
@@ -238,6 +245,8 @@ class CGMVAELoss(nn.Module):
             self.weights["linear"] = 1.0
 
     def forward(self, output, y):
+        if output.sample is not None:
+            y = y.index_select(-1, output.sample.labels)
         terms = {
             name: getattr(self, f"_{name}")(output, y)
             for name, weight in self.weights.items()
@@ -269,14 +278,23 @@ class CGMVAELoss(nn.Module):
             similarity = cosine_similarity(
                 similarity, output.embedding, output.label_embedding
             )
-        return self._over_branches(contrastive_loss(similarity / self.temperature, y))
+        similarity = similarity / self.temperature
+        weight = self._label_weight(output)
+        return self._over_branches(contrastive_loss(similarity, y, weight))
 
     def _cross_entropy(self, output, y):
-        return self._over_branches(cross_entropy_loss(output.logits, y))
+        weight = self._label_weight(output)
+        return self._over_branches(cross_entropy_loss(output.logits, y, weight))
 
     def _linear(self, output, y):
         """The linear path's own loss: a ridge logistic regression a label."""
-        return cross_entropy_loss(output.linear_logits, y) + output.linear_penalty
+        weight = self._label_weight(output)
+        loss = cross_entropy_loss(output.linear_logits, y, weight)
+        return loss + output.linear_penalty
+
+    @staticmethod
+    def _label_weight(output):
+        return None if output.sample is None else output.sample.weight
 
     def _over_branches(self, loss):
         """(S or S + 1, B) -> (B,)."""

@@ -1,9 +1,15 @@
 """What every multi-label classifier of this package shares: the door in and out."""
 
+from numbers import Integral
+
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import issparse, vstack
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from skcgmvae._errors import naming
 from skcgmvae._labels import LabelCoder
@@ -79,14 +85,94 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
             0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
-        probabilities = self.predict_proba(X)
-        return self._labels.decide(probabilities, 0.5)
+        return self._predict(X, 0.5)
+
+    def _predict(self, X, threshold):
+        """The targets of the rows, decided on part by part."""
+        parts = self._map_probabilities(
+            X, lambda part: self._labels.decide(part, threshold)
+        )
+        return vstack(parts, format="csr") if issparse(parts[0]) else _joined(parts)
+
+    def _map_probabilities(self, X, function):
+        """What a function makes of ``predict_proba``, a list with a part of rows each.
+
+        Here of all rows at once. A subclass that need not hold the probabilities of all
+        rows and labels together makes parts of it.
+        """
+        return [function(self.predict_proba(X))]
+
+    def predict_top_k(self, X, k):
+        """The most probable labels of each row, and their probabilities.
+
+        For label matrices of many labels: what is returned has ``k`` columns, however
+        many labels there are.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        k : int
+            How many labels, from 1 to all.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples, k)
+            Values of ``classes_``, the most probable first: for a label matrix its
+            column numbers, for a 1-D ``y`` classes. Of equal probabilities, that which
+            comes first in ``classes_`` comes first.
+        probabilities : ndarray of shape (n_samples, k)
+            What :meth:`predict_proba` says of these.
+
+        Raises
+        ------
+        ValueError
+            If there are no ``k`` labels.
+
+        Examples
+        --------
+        >>> from skcgmvae.baselines import MLkNN
+        >>> from skcgmvae.datasets import load_digit_attributes
+        >>> X, Y = load_digit_attributes(return_X_y=True)
+        >>> clf = MLkNN().fit(X[:1000], Y[:1000])
+        >>> labels, probabilities = clf.predict_top_k(X[1000:1002], k=3)
+        >>> labels
+        array([[0, 3, 2],
+               [3, 2, 0]])
+        >>> probabilities[1].round(3)
+        array([0.997, 0.997, 0.002])
+        """
+        check_is_fitted(self)
+        n_classes = len(self.classes_)
+        if not isinstance(k, Integral) or not 1 <= k <= n_classes:
+            raise ValueError(
+                f"k must be a whole number from 1 to {n_classes}, the number of "
+                f"labels; got {k!r}."
+            )
+        parts = self._map_probabilities(X, lambda part: _top_k(part, k))
+        columns, probabilities = map(_joined, zip(*parts, strict=True))
+        return self.classes_[columns], probabilities
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _joined(parts):
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _top_k(probabilities, k):
+    """The columns of the k largest in each row, and these; of equal ones the first."""
+    least = np.partition(probabilities, -k, axis=1)[:, -k, None]
+    above, equal = probabilities > least, probabilities == least
+    n_equal = k - above.sum(axis=1, keepdims=True)
+    taken = above | (equal & (equal.cumsum(axis=1) <= n_equal))
+    columns = taken.nonzero()[1].reshape(-1, k)
+    values = np.take_along_axis(probabilities, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return tuple(np.take_along_axis(a, order, axis=1) for a in (columns, values))
 
 
 def check_threshold(threshold, labels):

@@ -8,15 +8,19 @@ Gomes (ICML 2022).
 Shapes in the comments: B batch rows, D features, L labels, E embedding
 dimensions, d latent dimensions, S latent samples a row, A labels that occur in
 the batch. Those are of one network; with M members, M stands before the B, L or A of
-each, as :mod:`skcgmvae._layers` says: (M, B, d), (S, M, B, E), (M, L, E).
+each, as :mod:`skcgmvae._layers` says: (M, B, d), (S, M, B, E), (M, L, E). Where a
+training step looks at some labels only, L is how many these are.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
+from skcgmvae._label_sample import LabelSample, draw_labels
 from skcgmvae._layers import (
     ACTIVATIONS,
     Dropout,
@@ -60,12 +64,17 @@ class CGMVAEOutput(NamedTuple):
     linear_penalty: torch.Tensor | None = None  # (1,), its ridge penalty
     reconstruction: torch.Tensor | None = None  # (S, B, D)
     target: torch.Tensor | None = None  # (B, D), what is reconstructed
+    sample: LabelSample | None = None  # which labels L are, if not all
 
     @property
     def heads(self):
-        """The logits of the first sample and of the linear path; (B, K, L)."""
+        """Of all labels, the logits of the first sample and of the linear path.
+
+        (B, K, L)
+        """
         logits = None if self.logits is None else self.logits[0]
-        return stack_heads(logits, self.linear_logits)
+        heads = stack_heads(logits, self.linear_logits)
+        return heads if self.sample is None else self.sample.spread(heads)
 
 
 def stack_heads(*logits):
@@ -207,10 +216,12 @@ class CGMVAE(nn.Module):
         label_branch=False,
         n_samples=1,
         n_members=1,
+        max_labels_per_step=None,
     ):
         super().__init__()
         act = ACTIVATIONS[activation]
         self.members = members = () if n_members == 1 else (n_members,)
+        self.max_labels_per_step = max_labels_per_step
         self.normalize = normalize
         self.label_branch = label_branch
         self.n_samples = n_samples
@@ -293,9 +304,15 @@ class CGMVAE(nn.Module):
 
         Of the network and the linear path, only what has parameters to train.
         """
-        linear = self._linear_output(x)
+        sample, label_embedding = None, self.label_embedding
+        if y.shape[-1] > (self.max_labels_per_step or math.inf):
+            sample = draw_labels(y, self.max_labels_per_step)
+            label_embedding = label_embedding.index_select(-2, sample.labels)
+            y = y.index_select(-1, sample.labels)
+
+        linear = self._linear_training(x, sample)
         if not self.label_embedding.requires_grad:
-            return CGMVAEOutput(**linear)
+            return CGMVAEOutput(**linear, sample=sample)
         noisy = self._drop_features(x)
         mean, log_variance = self.feature_encoder(noisy)  # (B, d)
         noise = torch.randn(
@@ -303,13 +320,15 @@ class CGMVAE(nn.Module):
         )
         z = mean + noise * torch.exp(0.5 * log_variance)  # (S, B, d)
 
-        gaussians = self._batch_gaussians(y) if self.label_encoder else None
+        gaussians = None
+        if self.label_encoder is not None:
+            gaussians = self._batch_gaussians(y, label_embedding)
         decoded = z
         if self.label_branch:
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
         hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
-        logits = embedding @ self.label_embedding.mT  # the one (B, L) product
+        logits = embedding @ label_embedding.mT  # the one (B, L) product
 
         reconstruction = target = None
         if self.to_features is not None:
@@ -321,21 +340,31 @@ class CGMVAE(nn.Module):
             z=z,
             prior=gaussians if self.uses_mixture else None,
             embedding=embedding,
-            label_embedding=self.label_embedding,
+            label_embedding=label_embedding,
             logits=logits,
             **linear,
             reconstruction=reconstruction,
             target=target,
+            sample=sample,
         )
 
-    def _linear_output(self, x):
-        if self.linear_path is None or not self.linear_path.weight.requires_grad:
+    def _linear_training(self, x, sample):
+        """The linear path's logits, (B, L), and the penalty of its weights, (1,)."""
+        path = self.linear_path
+        if path is None or not path.weight.requires_grad:
             return {}
-        squares = self.linear_path.weight.square().sum(dim=(-2, -1))
-        return {
-            "linear_logits": self._linear_logits(x),
-            "linear_penalty": self.penalty * squares[..., None],
-        }
+        if sample is None:
+            squares = path.weight.square().sum(dim=(-2, -1))
+            logits = self._linear_logits(x)
+        else:
+            part = {
+                name: parameter.index_select(-1, sample.labels)
+                for name, parameter in path.named_parameters()
+            }
+            squares = part["weight"].square().sum(dim=-2) @ sample.weight
+            logits = LINEAR_SPEED * functional_call(path, part, (x,))
+        penalty = self.penalty * squares[..., None]
+        return {"linear_logits": logits, "linear_penalty": penalty}
 
     def _drop_features(self, x):
         if isinstance(x, SparseRows):
@@ -348,11 +377,11 @@ class CGMVAE(nn.Module):
             F.normalize(embedding, dim=-1) if self.normalize == "feature" else embedding
         )
 
-    def _batch_gaussians(self, y):
+    def _batch_gaussians(self, y, label_embedding):
         """Eq. 1 mixes positive labels only, so only those are encoded."""
         occurring = y.flatten(0, -2).any(dim=0).nonzero().squeeze(1)  # (A,)
         mean, log_variance = self.label_gaussians(
-            self.label_embedding.index_select(-2, occurring)
+            label_embedding.index_select(-2, occurring)
         )
         return GaussianMixture(mean, log_variance, y[..., occurring] > 0)
 

@@ -29,7 +29,6 @@ from skcgmvae._callbacks import (
 )
 from skcgmvae._checkpoint import KeepTraining, training_file
 from skcgmvae._errors import check_layer_sizes, naming
-from skcgmvae._labels import cooccurrence
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
@@ -59,7 +58,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
     module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``,
-    ``label_log_odds`` and ``label_cooccurrence``.
+    ``label_log_odds`` and what :meth:`_label_facts` tells.
     """
 
     _module_class = None
@@ -250,12 +249,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
-            n_rows=lambda: train.shape[-1],
-            n_features=lambda: X.shape[1],
-            n_labels=lambda: Y.shape[1],
-            offset=lambda: None if offset is None else torch.from_numpy(offset),
-            label_log_odds=lambda: torch.from_numpy(log_odds).float(),
-            label_cooccurrence=lambda: torch.from_numpy(cooccurrence(Y[seen])),
+            n_rows=train.shape[-1],
+            n_features=X.shape[1],
+            n_labels=Y.shape[1],
+            offset=None if offset is None else torch.from_numpy(offset),
+            label_log_odds=torch.from_numpy(log_odds).float(),
+            **self._label_facts(Y, seen),
         )
         criterion_parameters = self._accepted_by(self._criterion_class)
         return self._build_net(module_parameters, criterion_parameters)
@@ -289,16 +288,15 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         )
         return net.initialize()
 
-    def _accepted_by(self, torch_class, **facts):
-        """Those of the parameters, and of the facts, that ``torch_class`` takes.
+    def _label_facts(self, Y, rows):
+        """What else the module of a subclass is told of these rows' labels, by name."""
+        return {}
 
-        Facts are functions, called where they are wanted.
-        """
+    def _accepted_by(self, torch_class, **facts):
+        """Those of the parameters, and of the facts, that ``torch_class`` takes."""
+        known = self.get_params(deep=False) | facts
         names = inspect.signature(torch_class).parameters
-        parameters = self.get_params(deep=False)
-        return {name: parameters[name] for name in names if name in parameters} | {
-            name: facts[name]() for name in names if name in facts
-        }
+        return {name: known[name] for name in names if name in known}
 
     def _resume(self):
         """The net that is there, with the training parameters as they are now."""
@@ -334,10 +332,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     # -- predict -----------------------------------------------------------------
 
     @explain_out_of_memory(in_predicting)
-    def _logits(self, X):
-        """Calibrated label logits (n_samples, n_labels), float64."""
+    def _map_logits(self, X, function):
+        """What a function makes of calibrated logits, a list with a few rows each."""
         X = self._scaled(X)
-        return self.net_.logits(X, self.logit_scale_)
+        return list(map(function, self.net_.logits_by_rows(X, self.logit_scale_)))
 
     def _scaled(self, X):
         """Validated rows, as the network takes them."""
@@ -358,7 +356,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             Natural log-odds. For a 1-D ``y`` of two classes (n_samples,), of more
             (n_samples, n_classes).
         """
-        logits = self._logits(X)
+        logits = np.concatenate(self._map_logits(X, np.asarray))
         return (
             logits if self._labels.is_matrix_ or logits.shape[1] > 1 else logits[:, 0]
         )
@@ -376,8 +374,13 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             Strictly between 0 and 1. For a 1-D ``y`` (n_samples, n_classes), rows
             adding up to 1.
         """
-        sigmoid = expit(self._logits(X))
-        return self._labels.probabilities(sigmoid)
+        return np.concatenate(self._map_probabilities(X, np.asarray))
+
+    def _map_probabilities(self, X, function):
+        def of_logits(logits):
+            return function(self._labels.probabilities(expit(logits)))
+
+        return self._map_logits(X, of_logits)
 
     def predict(self, X):
         """The labels whose probability reaches ``threshold``.
@@ -392,9 +395,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
             For a 1-D ``y`` (n_samples,), the classes.
         """
-        probabilities = self.predict_proba(X)
-        threshold = check_threshold(self.threshold, self._labels)
-        return self._labels.decide(probabilities, threshold)
+        check_is_fitted(self, "net_")
+        return self._predict(X, check_threshold(self.threshold, self._labels))
 
     @property
     def history_(self):

@@ -10,8 +10,10 @@ of all of these.
 Nothing here knows which model it is.
 """
 
+import math
 import warnings
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
@@ -20,6 +22,9 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
+
+# Logits of all heads and members that are in memory in float64 at a time.
+BLOCK = 2**20
 
 
 class MultiLabelNet(NeuralNet):
@@ -167,7 +172,8 @@ class MultiLabelNet(NeuralNet):
             x, y = batch
             batch = x, y.flatten(0, -2)
             n_rows = len(batch[1])
-            steps.append((batch, step) if not training else (n_rows, step["terms"]))
+            kept = (n_rows, step["terms"]) if training else _held_out(batch, step)
+            steps.append(kept)
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         losses = self._training_losses(steps) if training else self._log_losses(steps)
@@ -198,15 +204,14 @@ class MultiLabelNet(NeuralNet):
         Of the heads together, and of each alone. What the heads said stays at hand for
         the callbacks, until the training ends.
         """
-        weight = None
-        if "sample_weight" in steps[0][0][0]:
-            weight = _rows([x["sample_weight"].flatten() for (x, _), _ in steps])
-        logits = _rows([step["y_pred"] for _, step in steps])
-        self.held_out_ = HeldOut(logits, _rows([y for (_, y), _ in steps]), weight)
+        parts = [list(part) for part in zip(*steps, strict=True)]
+        steps.clear()
+        self.held_out_ = HeldOut(*map(_rows, parts))
         loss, scale = self.held_out_.best_scale()
         alone = [loss]
         if len(scale) > 1:
-            alone = [self.held_out_.best_scale([k])[0] for k in range(len(scale))]
+            heads = (slice(k, k + 1) for k in range(len(scale)))
+            alone = [self.held_out_.best_scale(head)[0] for head in heads]
         return {"loss": loss, "logit_scale": scale, "head_loss": alone}
 
     # -- the average of the weights ----------------------------------------------
@@ -299,12 +304,9 @@ class MultiLabelNet(NeuralNet):
         -------
         ndarray of shape (n_samples, ...)
         """
-        self._set_training(False)
-        with torch.inference_mode():
-            parts = [
-                function(x["x"]).cpu() for x, _ in Chunks(Rows(X, device=self.device))
-            ]
-        return torch.cat(parts)[: X.shape[0]].numpy()
+        return np.concatenate(
+            [part[:n_rows].cpu().numpy() for part, n_rows in self._chunks(X, function)]
+        )
 
     def logits(self, X, scale=None):
         """The logit of each label's probability, on all rows of ``X``.
@@ -320,16 +322,35 @@ class MultiLabelNet(NeuralNet):
         ndarray of shape (n_samples, n_labels), float64
             The members of an ensemble are averaged by their probabilities.
         """
+        return np.concatenate(list(self.logits_by_rows(X, scale)))
 
-        def function(x):
-            heads = self.module_(x).double()  # (*members, B, K, L)
-            if scale is None:
-                logits = heads.mean(dim=-2)
-            else:
-                logits = heads.new_tensor(scale) @ heads
-            return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
+    def logits_by_rows(self, X, scale=None):
+        """Yield what :meth:`logits` returns, so few rows at a time as memory wants."""
+        for heads, n_rows in self._chunks(X, self.module_):
+            size = max(1, BLOCK * Chunks.size // heads.numel())
+            # Cut off last: results must not depend on how many rows are sent.
+            for block in heads.split(size, dim=-3)[: math.ceil(n_rows / size)]:
+                yield self._mixed(block.double(), scale)[:n_rows].cpu().numpy()
+                n_rows -= size
 
-        return self.apply(X, function)
+    @staticmethod
+    def _mixed(heads, scale):
+        """What heads (*members, B, K, L) say together, (B, L)."""
+        if scale is None:
+            logits = heads.mean(dim=-2)
+        else:
+            logits = heads.new_tensor(scale) @ heads
+        return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
+
+    def _chunks(self, X, function):
+        """Yield a function of the features of each chunk, and how many rows count."""
+        self._set_training(False)
+        n_rows = X.shape[0]
+        for x, _ in Chunks(Rows(X, device=self.device)):
+            with torch.inference_mode():
+                part = function(x["x"])
+            yield part, min(n_rows, Chunks.size)
+            n_rows -= Chunks.size
 
 
 def _mean_probabilities(logits):
@@ -337,8 +358,24 @@ def _mean_probabilities(logits):
     return torch.sigmoid(logits.mean(dim=1))
 
 
+def _held_out(batch, step):
+    """What is kept of a batch of validation rows: logits, labels, weights or None."""
+    x, y = batch
+    weight = x.get("sample_weight")
+    return step["y_pred"], y.byte(), None if weight is None else weight.flatten()
+
+
 def _rows(parts):
-    return torch.cat(parts).cpu().numpy()
+    """The rows of all parts in one array; a part is let go of when it is copied."""
+    if parts[0] is None:
+        return None
+    end = sum(map(len, parts))
+    rows = parts[0].new_empty(end, *parts[0].shape[1:], device="cpu")
+    while parts:
+        part = parts.pop()
+        rows[end - len(part) : end] = part
+        end -= len(part)
+    return rows.numpy()
 
 
 def resolve_device(device):

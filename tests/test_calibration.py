@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import norm
 from sklearn.metrics import log_loss
+from test_network import LargestTensor
 from torch import distributions as td
 
-from skcgmvae._calibration import HeldOut, best_logit_scale
+from skcgmvae._calibration import BLOCK, HeldOut, best_logit_scale
 
 
 def negative_log_posterior(scale, logits, y, weight=None):
@@ -68,6 +69,25 @@ def test_loss_is_the_log_loss_at_that_scale():
     p = 1 / (1 + np.exp(-(scale[0] * logits[:, 0] + scale[1] * logits[:, 1])))
     by_label = [log_loss(y[:, i], p[:, i], sample_weight=weight) for i in range(3)]
     assert loss == pytest.approx(np.mean(by_label))
+
+
+def test_blocks_of_rows_are_what_they_are_together(monkeypatch):
+    logits, y, weight = draw_problem(0, [1.0, 0.5])
+    together = best_logit_scale(logits, y, weight)
+    monkeypatch.setattr("skcgmvae._calibration.BLOCK", 21)  # 7 rows, 4 at the end
+    loss, scale = best_logit_scale(logits, y, weight)
+    assert loss == pytest.approx(together[0], rel=1e-12)
+    assert scale == pytest.approx(together[1], rel=1e-6)
+    logits[-1] = np.nan
+    assert math.isnan(best_logit_scale(logits, y)[0])
+
+
+def test_no_array_of_all_logits_in_float64():
+    logits, y, weight = draw_problem(0, [1.0, 0.5], n_rows=100_000)
+    held_out = HeldOut(logits.astype(np.float32), y.astype(np.uint8), weight)
+    with LargestTensor() as recorder:
+        held_out.best_scale()
+    assert logits.size / 4 > BLOCK * 2 >= recorder.numel > 0
 
 
 def test_weight_counts_as_so_many_rows():

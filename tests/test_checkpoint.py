@@ -14,7 +14,7 @@ from common import SMALL, small, toy
 from skorch.callbacks import Callback, LRScheduler
 from torch.optim.lr_scheduler import OneCycleLR
 
-from skcgmvae._files import read_tree
+from skcgmvae._files import read_tree, write_tree
 
 X, Y = toy()
 WEIGHT = np.linspace(0.5, 2, len(X))
@@ -260,6 +260,16 @@ def test_other_trainings_are_refused(path, name):
     with pytest.raises(ValueError, match=message):
         raise caught.value
     assert path.read_bytes() == content
+
+
+def test_parameters_that_a_file_does_not_know_were_at_their_defaults(path):
+    train(path, 8)
+    tree = read_tree(path)
+    assert tree["training"]["parameters"].pop("max_labels_per_step") is None
+    write_tree(path, tree)
+    with pytest.raises(ValueError, match="with max_labels_per_step=None instead of 3."):
+        train(path, max_labels_per_step=3)
+    assert_same_end(train(path), train())
 
 
 def test_another_device_is_refused(path, monkeypatch):

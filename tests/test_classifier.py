@@ -50,6 +50,7 @@ CHANGES = {
     "linear_penalty": 100.0,
     "label_branch": True,
     "n_samples": 3,
+    "max_labels_per_step": 3,
     "n_members": 2,
     "alpha": 0.2,
     "beta": 0.2,

@@ -330,8 +330,8 @@ def test_samples_pass_gradients_to_mean_and_variance():
 class AllLabels(CGMVAE):
     """Encodes every label for every batch, as figure 1 draws it."""
 
-    def _batch_gaussians(self, y):
-        return GaussianMixture(*self.label_gaussians(), y > 0)
+    def _batch_gaussians(self, y, label_embedding):
+        return GaussianMixture(*self.label_gaussians(label_embedding), y > 0)
 
 
 @pytest.mark.parametrize("label_branch", [False, True])

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skcgmvae._attention import Update
+from skcgmvae._labels import cooccurrence
 from skcgmvae._layers import ACTIVATIONS, FeatureLayers, Linear, uniform
 from skcgmvae._losses import cross_entropy_loss
 from skcgmvae._neural import BaseNeuralClassifier
@@ -268,6 +269,12 @@ class LaMPClassifier(BaseNeuralClassifier):
                 f"n_heads={self.n_heads} does not divide d_model={self.d_model}; the "
                 "heads of an attention share the dimensions evenly."
             )
+
+    def _label_facts(self, Y, rows):
+        """Which labels come together, where the graph asks for it."""
+        if self.label_graph == "full":
+            return {}
+        return {"label_cooccurrence": torch.from_numpy(cooccurrence(Y[rows]))}
 
     def __init__(
         self,
