@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.helper import predefined_split
 
-from skcgmvae._batches import Rows
+from skcgmvae._batches import Rows, Streamed, is_memory_mapped
 from skcgmvae._callbacks import (
     EpochLines,
     KeepBest,
@@ -29,7 +29,7 @@ from skcgmvae._callbacks import (
 )
 from skcgmvae._checkpoint import KeepTraining, training_file
 from skcgmvae._errors import check_layer_sizes, naming
-from skcgmvae._labels import cooccurrence
+from skcgmvae._labels import cooccurrence, count_labels
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
@@ -216,14 +216,14 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             sample_weight /= sample_weight.mean()
         if reset:
             vars(self).pop("net_", None)
-            Y = self._encode_labels(Y, classes)
+            Y = self._encode_labels(Y, classes, copy=False)
         else:
             if classes is not None and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     f"classes={list(classes)} differ from those of the first call, "
                     f"{self.classes_.tolist()}."
                 )
-            Y = self._labels.transform(Y)
+            Y = self._labels.transform(Y, copy=False)
         check_threshold(self.threshold, self._labels)
         self._check_parameters(X)
         return X, Y, sample_weight
@@ -246,7 +246,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         seen = np.unique(train)
         self._scaler.fit(X, seen)
         offset = self._scaler.offset_
-        n_positive = np.asarray(Y[seen].sum(axis=0), dtype=float).ravel()
+        n_positive = count_labels(Y, seen)
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
@@ -317,8 +317,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return seeded(seed, resolve_device(self.device))
 
     def _rows(self, net, X, Y, sample_weight):
-        """The scaled rows, where the net trains."""
-        return Rows(self._scaler.transform(X), Y, sample_weight, device=net.device)
+        """The rows, where the net trains: scaled, or to be where they lie in a file."""
+        if is_memory_mapped(X):
+            X = Streamed(X, self._scaler)
+        else:
+            X = self._scaler.transform(X)
+        return Rows(X, Y, sample_weight, device=net.device)
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
@@ -340,10 +344,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return self.net_.logits(X, self.logit_scale_)
 
     def _scaled(self, X):
-        """Validated rows, as the network takes them."""
+        """Validated rows, as the network takes them, scaled chunk by chunk."""
         check_is_fitted(self, "net_")
         X = self._validate_features(X, reset=False)
-        return self._scaler.transform(X)
+        return Streamed(X, self._scaler)
 
     def decision_function(self, X):
         """The logit of each label.
