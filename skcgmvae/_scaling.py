@@ -174,14 +174,16 @@ def _dense_columns(X, rows):
         high = np.maximum(high, chunk.max(axis=0))
         n_nonzero += np.count_nonzero(chunk, axis=0)
     unit = _unit(low, high)
-    mean = sum((c / unit).sum(axis=0) for _, c in _chunks(X, rows)) / len(rows)
-    squares = np.zeros(n_features)
-    deviations = np.zeros(n_features)
+    total, squares, deviations = np.zeros((3, n_features))
+    for _, chunk in _chunks(X, rows):
+        chunk /= unit
+        total += chunk.sum(axis=0)
+    mean = total / len(rows)
     for _, chunk in _chunks(X, rows):
         chunk /= unit
         squares += (chunk**2).sum(axis=0)
         chunk -= mean
-        deviations += (chunk**2).sum(axis=0)
+        deviations += np.square(chunk, out=chunk).sum(axis=0)
     rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
     return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
 
