@@ -9,6 +9,7 @@ labels (M, B, L), weights (M, B).
 """
 
 import math
+import mmap
 from copy import copy
 
 import numpy as np
@@ -20,16 +21,47 @@ from skcgmvae._layers import SparseRows
 from skcgmvae._memory import explain_out_of_memory, in_placing
 
 
+def is_memory_mapped(array):
+    """Whether the numbers of an ndarray or a CSR matrix lie in a file."""
+    memory = array.data if sp.issparse(array) else array
+    while isinstance(memory, np.ndarray):  # views of views
+        memory = memory.base
+    return isinstance(memory, mmap.mmap)
+
+
+class Streamed:
+    """A matrix whose rows are read, and scaled, where they are asked for.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR matrix
+    scaler : FeatureScaler or NoScaler, optional
+    """
+
+    def __init__(self, matrix, scaler=None):
+        self.matrix = matrix
+        self.scaler = scaler
+        self.shape = matrix.shape
+
+    def __getitem__(self, rows):
+        # From the front of a file to its back, and once what several members want.
+        rows, place = np.unique(rows, return_inverse=True)
+        if self.scaler is None:
+            return self.matrix[rows][place]
+        return self.scaler.transform(self.matrix, rows)[place]
+
+
 class Rows(Dataset):
     """The rows of a scaled feature matrix, a label matrix and weights.
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features), float32
+    X : ndarray, CSR matrix or Streamed, of shape (n_samples, n_features), float32
     y : ndarray or CSR matrix of shape (n_samples, n_labels), optional
     sample_weight : ndarray of shape (n_samples,), optional
     device : torch.device
-        Dense arrays are moved there whole; of sparse ones, each batch is.
+        Dense arrays in memory are moved there whole; of sparse ones, and of those in a
+        file, each batch is.
 
     Attributes
     ----------
@@ -65,19 +97,23 @@ class Rows(Dataset):
 
     @explain_out_of_memory(in_placing)
     def _place(self, array):
-        if sp.issparse(array):
+        if isinstance(array, Streamed) or sp.issparse(array):
             return array
         if torch.is_tensor(array):  # of other Rows, from a callback of skorch's
             return array.to(self.device)
+        if is_memory_mapped(array):
+            return Streamed(array)
         # from_numpy refuses negative strides and warns of read-only memory.
         if not (array.flags.c_contiguous and array.flags.writeable):
             array = array.copy()
         return torch.from_numpy(array).to(self.device)
 
     def _features(self, index):
-        if not sp.issparse(self.X):
+        if torch.is_tensor(self.X):
             return self.X[index.to(self.device)]
         rows = self.X[index.flatten().numpy()]
+        if not sp.issparse(rows):
+            return torch.from_numpy(rows.reshape(*index.shape, -1)).to(self.device)
         columns, starts, values = (
             torch.from_numpy(part).to(self.device)
             for part in (rows.indices, rows.indptr[:-1], rows.data)
@@ -85,11 +121,11 @@ class Rows(Dataset):
         return SparseRows(columns, starts, values, tuple(index.shape[:-1]))
 
     def _labels(self, index):
-        if sp.issparse(self.y):
-            labels = torch.from_numpy(self.y[index.flatten().numpy()].toarray())
-            labels = labels.reshape(*index.shape, -1)
-            return labels.to(self.device).float()
-        return self.y[index.to(self.device)].float()
+        if torch.is_tensor(self.y):
+            return self.y[index.to(self.device)].float()
+        rows = self.y[index.flatten().numpy()]
+        rows = rows.toarray() if sp.issparse(rows) else rows
+        return torch.from_numpy(rows.reshape(*index.shape, -1)).to(self.device).float()
 
 
 class Batches:

@@ -11,6 +11,20 @@ from tqdm import tqdm
 
 from skcgmvae._calibration import HeldOut
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9 has no callbacks
+
+    class CallbackSupportMixin:
+        """Stands in where there are none."""
+
+        def _init_callback_context(self, **_):
+            return None
+
+    def with_callbacks(method):
+        return method
+
+
 # A mean loss of an epoch that is so many times that of the first step is no detour:
 # the steps lead away. With the default learning rate it falls in the first epoch on all
 # data tried, with ten times that it at most doubles, with a hundred times it explodes.

@@ -1,14 +1,19 @@
 """Between what people pass as ``Y`` and a 0/1 matrix (n_samples, n_labels)."""
 
+import math
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import column_or_1d
+from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 
 from skcgmvae._errors import naming
 
 SMALLEST_PROBABILITY = 1e-15
+
+CHUNK_MEMORY = 8  # MiB of labels that are looked at together
 
 
 class LabelCoder:
@@ -35,13 +40,15 @@ class LabelCoder:
     def __init__(self, classes=None):
         self.classes = classes
 
-    def fit_transform(self, Y):
+    def fit_transform(self, Y, copy=True):
         """Keep kind, dtype and names of the targets, and return them as 0 and 1.
 
         Parameters
         ----------
         Y : array-like or sparse matrix
             The targets of the fit, already in memory.
+        copy : bool
+            Let the result share no memory with ``Y``.
 
         Returns
         -------
@@ -66,7 +73,7 @@ class LabelCoder:
                 f"classes names {len(self.classes)} labels, but Y has "
                 f"{self.n_labels_} columns."
             )
-        return matrix.astype(np.uint8)
+        return _in_bytes(matrix, copy)
 
     def _learn_classes(self, y):
         self.classes_ = np.unique(y if self.classes is None else self.classes)
@@ -82,7 +89,7 @@ class LabelCoder:
         """Whether the labels exclude one another."""
         return not self.is_matrix_ and len(self.classes_) > 2
 
-    def transform(self, Y):
+    def transform(self, Y, copy=True):
         """Further targets of the same kind, as :meth:`fit_transform` returns them."""
         matrix = _as_label_matrix(Y)
         if self.is_matrix_:
@@ -91,7 +98,7 @@ class LabelCoder:
                     f"Y must have {self.n_labels_} columns of 0 and 1, as at the "
                     f"first fit; got an array of shape {np.shape(Y)}."
                 )
-            return matrix.astype(np.uint8)
+            return _in_bytes(matrix, copy)
         return self._one_hot(_as_class_vector(Y))
 
     def _one_hot(self, y):
@@ -101,7 +108,7 @@ class LabelCoder:
                 f"y holds classes that were not announced: {unknown.tolist()}; the "
                 f"classes are {self.classes_.tolist()}."
             )
-        one_hot = (y[:, None] == self.classes_).astype(np.uint8)
+        one_hot = (y[:, None] == self.classes_).view(np.uint8)
         return one_hot[:, 1:] if self.n_labels_ == 1 else one_hot
 
     def probabilities(self, sigmoid):
@@ -138,10 +145,12 @@ def _as_label_matrix(Y):
     if sp.issparse(Y):
         if Y.shape[1] == 0:
             raise ValueError(f"Y must have at least one column; got shape {Y.shape}.")
-        matrix = sp.csr_matrix(Y, copy=True)  # Y is the caller's
-        matrix.sum_duplicates()
+        matrix = sp.csr_matrix(Y)
+        if not (matrix.has_canonical_format and matrix.data.all()):
+            matrix = matrix.copy()  # it may be the caller's
+            matrix.sum_duplicates()
+            matrix.eliminate_zeros()
         _check_zero_one(matrix.data)
-        matrix.eliminate_zeros()
         return matrix
     if getattr(Y, "ndim", None) == 1:
         return None
@@ -170,6 +179,13 @@ def _as_label_matrix(Y):
     return matrix
 
 
+def _in_bytes(matrix, copy):
+    if not sp.issparse(matrix):
+        return matrix.astype(np.uint8, copy=copy)
+    parts = matrix.data.astype(np.uint8), matrix.indices, matrix.indptr
+    return sp.csr_matrix(parts, shape=matrix.shape, copy=copy)
+
+
 def _as_class_vector(y):
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -186,12 +202,27 @@ def _is_zero_one(values):
 def _check_zero_one(values):
     if values.dtype == bool:
         return
-    wrong = (values != 0) & (values != 1)
-    if wrong.any():
-        found = np.unique(values[wrong])[:5].tolist()
-        raise ValueError(
-            f"Y must hold 0 and 1 only, a column a label; got the values {found}."
-        )
+    for part in _chunks(len(values), values):
+        chunk = values[part]
+        wrong = (chunk != 0) & (chunk != 1)
+        if wrong.any():
+            found = np.unique(chunk[wrong])[:5].tolist()
+            raise ValueError(
+                f"Y must hold 0 and 1 only, a column a label; got the values {found}."
+            )
+
+
+def _chunks(n_rows, values):
+    """Slices of few of ``n_rows`` rows, each like one of ``values`` (N,) or (N, L)."""
+    row_bytes = max(1, math.prod(values.shape[1:]))
+    chunk = get_chunk_n_rows(row_bytes=row_bytes, working_memory=CHUNK_MEMORY)
+    return (slice(start, start + chunk) for start in range(0, n_rows, chunk))
+
+
+def count_labels(Y, rows):
+    """How many of the ``rows`` of a 0/1 matrix (N, L) have each label; (L,)."""
+    parts = (Y[rows[part]].sum(axis=0) for part in _chunks(len(rows), Y))
+    return sum(np.asarray(part, dtype=float).ravel() for part in parts)
 
 
 def cooccurrence(Y):

@@ -57,10 +57,13 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
             check_consistent_length(X, Y)
         return Y
 
-    def _encode_labels(self, Y, classes=None):
-        """``Y`` as a 0/1 matrix (n_samples, n_labels); its kind and names are kept."""
+    def _encode_labels(self, Y, classes=None, copy=True):
+        """``Y`` as a 0/1 matrix (n_samples, n_labels); its kind and names are kept.
+
+        A classifier that keeps the matrix takes a copy.
+        """
         labels = LabelCoder(classes)
-        encoded = labels.fit_transform(Y)
+        encoded = labels.fit_transform(Y, copy)
         self._keep_labels(labels)
         return encoded
 

@@ -7,7 +7,6 @@ and probabilities labels.
 """
 
 import inspect
-import math
 import os
 from numbers import Integral, Real
 
@@ -20,35 +19,25 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.helper import predefined_split
 
-from skcgmvae._batches import Rows
+from skcgmvae._batches import Rows, Streamed, is_memory_mapped
 from skcgmvae._callbacks import (
+    CallbackSupportMixin,
     EpochLines,
     KeepBest,
     ProgressBar,
     ScikitLearnCallbacks,
+    with_callbacks,
 )
 from skcgmvae._checkpoint import KeepTraining, training_file
 from skcgmvae._errors import check_layer_sizes, naming
+from skcgmvae._holding_out import hold_out, rows_of_each
+from skcgmvae._labels import count_labels
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet, resolve_device
-from skcgmvae.model_selection import LabelBalancedShuffleSplit
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn before 1.9 has no callbacks
-
-    class CallbackSupportMixin:
-        """Stands in where there are none."""
-
-        def _init_callback_context(self, **_):
-            return None
-
-    def with_callbacks(method):
-        return method
 
 
 class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifier):
@@ -164,7 +153,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             self._random_state = check_random_state(self.random_state)
         with self._seeded():
             members = self._members() if first else self.net_.module_.members
-            train = _rows_of_each(members, X.shape[0])
+            train = rows_of_each(members, X.shape[0])
             net = self._make_net(X, Y, train) if first else self._resume()
             net.max_epochs, net.iterator_train__min_steps = 1, 1
             net.partial_fit(self._rows(net, X, Y, sample_weight).only(train))
@@ -176,20 +165,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return () if self.n_members == 1 else (self.n_members,)
 
     def _hold_out(self, Y, members):
-        """The rows each member trains on, and those it is validated on or None.
-
-        Members are held different rows from where there are enough, so that between
-        them they learn from all. Rows (*members, N).
-        """
+        """The rows each member trains on, and those it is validated on or None."""
         if not self.early_stopping:
-            return _rows_of_each(members, Y.shape[0]), None
-        splitter = LabelBalancedShuffleSplit(
-            math.prod(members),
-            test_size=self.validation_fraction,
-            random_state=self._random_state,
-        )
-        parts = zip(*splitter.split(None, Y), strict=True)
-        return tuple(_even(part).reshape(*members, -1) for part in parts)
+            return rows_of_each(members, Y.shape[0]), None
+        return hold_out(Y, members, self.validation_fraction, self._random_state)
 
     def _validate_fit(self, X, Y, sample_weight, *, reset, classes=None, min_rows=2):
         """The one door: X checked, Y as a 0/1 matrix, weights of mean 1 or None."""
@@ -215,14 +194,14 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             sample_weight /= sample_weight.mean()
         if reset:
             vars(self).pop("net_", None)
-            Y = self._encode_labels(Y, classes)
+            Y = self._encode_labels(Y, classes, copy=False)
         else:
             if classes is not None and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     f"classes={list(classes)} differ from those of the first call, "
                     f"{self.classes_.tolist()}."
                 )
-            Y = self._labels.transform(Y)
+            Y = self._labels.transform(Y, copy=False)
         check_threshold(self.threshold, self._labels)
         self._check_parameters(X)
         return X, Y, sample_weight
@@ -245,7 +224,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         seen = np.unique(train)
         self._scaler.fit(X, seen)
         offset = self._scaler.offset_
-        n_positive = np.asarray(Y[seen].sum(axis=0), dtype=float).ravel()
+        n_positive = count_labels(Y, seen)
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
@@ -315,8 +294,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return seeded(seed, resolve_device(self.device))
 
     def _rows(self, net, X, Y, sample_weight):
-        """The scaled rows, where the net trains."""
-        return Rows(self._scaler.transform(X), Y, sample_weight, device=net.device)
+        """The rows, where the net trains: scaled, or to be where they lie in a file."""
+        if is_memory_mapped(X):
+            X = Streamed(X, self._scaler)
+        else:
+            X = self._scaler.transform(X)
+        return Rows(X, Y, sample_weight, device=net.device)
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
@@ -338,10 +321,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return list(map(function, self.net_.logits_by_rows(X, self.logit_scale_)))
 
     def _scaled(self, X):
-        """Validated rows, as the network takes them."""
+        """Validated rows, as the network takes them, scaled chunk by chunk."""
         check_is_fitted(self, "net_")
         X = self._validate_features(X, reset=False)
-        return self._scaler.transform(X)
+        return Streamed(X, self._scaler)
 
     def decision_function(self, X):
         """The logit of each label.
@@ -406,14 +389,3 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
-
-
-def _rows_of_each(members, n_rows):
-    """All rows, for every member; (*members, n_rows)."""
-    return np.broadcast_to(np.arange(n_rows), (*members, n_rows)).copy()
-
-
-def _even(parts):
-    """Lists of row numbers as one array, cut to the length of the shortest."""
-    shortest = min(map(len, parts))
-    return np.stack([part[:shortest] for part in parts])

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
+from sklearn.utils._chunking import get_chunk_n_rows
 
 # No training value lies further than this many units from its column's centre: the
 # z-score of a rare 0/1 column or of an outlier would be a spike that the rest of the
@@ -17,8 +18,11 @@ ONE_KIND = 2.5
 # far inside of what float32 can square and add up.
 REACH = 1e6
 
-# Rows whose float64 copy is in memory at a time.
+# What has a float64 copy in memory at a time: so many dense rows, or fewer if they are
+# longer than so many MiB; so many stored values.
 CHUNK_ROWS = 8192
+CHUNK_MEMORY = 32
+CHUNK_VALUES = 2**21
 
 
 class FeatureScaler:
@@ -74,19 +78,24 @@ class FeatureScaler:
         """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
         if sp.issparse(X):
             X = X if rows is None else X[rows]
-            center, factor = self.center_[X.indices], self.factor_[X.indices]
-            with np.errstate(over="ignore"):
-                data = X.data * factor
-            offset = center * factor
-            data = np.clip(data, offset - REACH, offset + REACH).astype(np.float32)
+            data = np.empty(X.nnz, dtype=np.float32)
+            for start in range(0, X.nnz, CHUNK_VALUES):
+                part = slice(start, start + CHUNK_VALUES)
+                columns = X.indices[part]
+                factor = self.factor_[columns]
+                offset = self.center_[columns] * factor
+                with np.errstate(over="ignore"):
+                    values = X.data[part] * factor
+                data[part] = np.clip(values, offset - REACH, offset + REACH)
             return sp.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
         rows = np.arange(X.shape[0]) if rows is None else rows
         out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
         for part, chunk in _chunks(X, rows):
             with np.errstate(over="ignore", invalid="ignore"):
-                chunk = (chunk - self.center_) * self.factor_
+                chunk -= self.center_
+                chunk *= self.factor_
             chunk[:, self.factor_ == 0] = 0  # even where infinity met the 0
-            out[part] = np.clip(chunk, -REACH, REACH)
+            out[part] = np.clip(chunk, -REACH, REACH, out=chunk)
         return out
 
     @property
@@ -136,9 +145,19 @@ def _shared(sizes, weights):
 
 
 def _chunks(X, rows):
-    """Parts of ``rows`` with their float64 rows of a dense ``X``."""
-    for part in gen_batches(len(rows), CHUNK_ROWS):
-        yield part, X[rows[part]].astype(np.float64)
+    """Parts of ``rows`` with a float64 copy of those rows of a dense ``X``."""
+    n_rows = get_chunk_n_rows(
+        row_bytes=8 * X.shape[1], max_n_rows=CHUNK_ROWS, working_memory=CHUNK_MEMORY
+    )
+    for part in gen_batches(len(rows), n_rows):
+        yield part, X[rows[part]].astype(np.float64, copy=False)
+
+
+def _sparse_chunks(X, rows):
+    """The ``rows`` of a CSR matrix, part by part."""
+    n_rows = max(1, CHUNK_VALUES * X.shape[0] // max(X.nnz, 1))
+    for part in gen_batches(len(rows), n_rows):
+        yield X[rows[part]]
 
 
 def _dense_columns(X, rows):
@@ -155,33 +174,45 @@ def _dense_columns(X, rows):
         high = np.maximum(high, chunk.max(axis=0))
         n_nonzero += np.count_nonzero(chunk, axis=0)
     unit = _unit(low, high)
-    mean = sum((c / unit).sum(axis=0) for _, c in _chunks(X, rows)) / len(rows)
-    squares = np.zeros(n_features)
-    deviations = np.zeros(n_features)
+    total, squares, deviations = np.zeros((3, n_features))
     for _, chunk in _chunks(X, rows):
-        chunk = chunk / unit
+        chunk /= unit
+        total += chunk.sum(axis=0)
+    mean = total / len(rows)
+    for _, chunk in _chunks(X, rows):
+        chunk /= unit
         squares += (chunk**2).sum(axis=0)
-        deviations += ((chunk - mean) ** 2).sum(axis=0)
+        chunk -= mean
+        deviations += np.square(chunk, out=chunk).sum(axis=0)
     rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
     return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
 
 
 def _sparse_columns(X, rows):
     """The same as :func:`_dense_columns`, from the stored values alone."""
-    X = X[rows]
-    low = X.min(axis=0).toarray().ravel().astype(np.float64)
-    high = X.max(axis=0).toarray().ravel().astype(np.float64)
+    n_features = X.shape[1]
+    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    n_stored = np.zeros(n_features, dtype=int)
+    for chunk in _sparse_chunks(X, rows):
+        low = np.minimum(low, chunk.min(axis=0).toarray().ravel())
+        high = np.maximum(high, chunk.max(axis=0).toarray().ravel())
+        n_stored += np.bincount(chunk.indices, minlength=n_features)
     unit = _unit(low, high)
 
-    def column_sum(values):
-        return np.bincount(X.indices, values, minlength=X.shape[1])
+    def column_sum(function):
+        total = np.zeros(n_features)
+        for chunk in _sparse_chunks(X, rows):
+            columns = chunk.indices
+            values = function(chunk.data / unit[columns], columns)
+            total += np.bincount(columns, values, minlength=n_features)
+        return total
 
-    values = X.data / unit[X.indices]
-    n_nonzero = column_sum(values != 0)
-    mean = column_sum(values) / len(rows)
-    rms = np.sqrt(column_sum(values**2) / np.maximum(n_nonzero, 1))
-    n_absent = len(rows) - np.bincount(X.indices, minlength=X.shape[1])
-    deviations = column_sum((values - mean[X.indices]) ** 2) + n_absent * mean**2
+    n_nonzero = column_sum(lambda values, _: values != 0)
+    mean = column_sum(lambda values, _: values) / len(rows)
+    squares = column_sum(lambda values, _: values**2)
+    deviations = column_sum(lambda values, columns: (values - mean[columns]) ** 2)
+    deviations += (len(rows) - n_stored) * mean**2
+    rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
     return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
 
 
