@@ -88,8 +88,8 @@ def _make_room(Y, part, shares, room, total, dealt):
 
     Those go first that bring the squared distances of ``dealt`` from what is desired
     down most, relative to the rows of the label; a label that would vanish from a part
-    counts for more than that. They go an eighth at a time, for each changes what the next
-    is worth.
+    counts for more than that. They go an eighth at a time, for each changes what the
+    next is worth.
     """
     unit = shares.sum()
     weight = len(part) // np.maximum(total, 1)
