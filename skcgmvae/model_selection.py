@@ -6,11 +6,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
-from iterstrat.ml_stratifiers import IterativeStratification
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_consistent_length, check_random_state
 
 from skcgmvae._labels import LabelCoder
+from skcgmvae._stratification import deal_out
 
 
 def label_balanced_split(Y, *, test_size=0.1, random_state=None):
@@ -22,9 +22,10 @@ def label_balanced_split(Y, *, test_size=0.1, random_state=None):
         Label matrix of 0 and 1, or the class of each row. Rows without labels are
         balanced too.
     test_size : float, default=0.1
-        Fraction of the rows in the second part, above 0 and below 1.
+        Fraction of the rows in the second part, above 0 and below 1; rounded up, as
+        long as a row is left for the first.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffling, and of the choice between equally good parts.
+        Seed of the shuffling, which decides between equally good splits.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def label_balanced_split(Y, *, test_size=0.1, random_state=None):
     References
     ----------
     Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",
-    ECML PKDD 2011; the package iterative-stratification does the work.
+    ECML PKDD 2011.
 
     Examples
     --------
@@ -130,9 +131,9 @@ class LabelBalancedKFold(_LabelBalancedSplitter):
     n_splits : int, default=5
         Number of folds, at least 2.
     shuffle : bool, default=False
-        Shuffle the rows first. Otherwise the folds depend on the labels alone.
+        Shuffle rows and labels first. Otherwise the folds depend on the labels alone.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffling, and of the choice between equally good folds. Only with
+        Seed of the shuffling, which decides between equally good folds. Only with
         ``shuffle=True``. An int gives the same folds at each call of :meth:`split`.
 
     Raises
@@ -147,17 +148,17 @@ class LabelBalancedKFold(_LabelBalancedSplitter):
 
     Notes
     -----
-    Labels are dealt out from the rarest to the most frequent. Fold sizes may differ a
-    little, for the balance of the labels comes first; rows without labels are
-    balanced too.
+    Labels are dealt out from the rarest to the most frequent; rows without labels are
+    balanced too. Then rows are moved until no fold is more than one row larger than
+    another, those first that bring the labels into better balance, or out of it least.
 
-    A sparse ``y`` becomes one dense matrix of a byte an entry. The time grows with
-    ``n_samples * n_labels ** 2``, which is felt from some thousand labels on.
+    Time and memory grow with the number of ones in ``y`` and with the number of labels
+    times the number of folds. A sparse ``y`` stays sparse, a dense one becomes so.
 
     References
     ----------
     Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",
-    ECML PKDD 2011, algorithm 1; the package iterative-stratification does the work.
+    ECML PKDD 2011, algorithm 1.
 
     Examples
     --------
@@ -184,14 +185,19 @@ class LabelBalancedKFold(_LabelBalancedSplitter):
         self.random_state = random_state
 
     def _test_masks(self, groups):
-        if self.n_splits > len(groups):
+        n_samples = groups.shape[0]
+        if self.n_splits > n_samples:
             raise ValueError(
-                f"n_splits must be at most the number of rows, {len(groups)}; got "
+                f"n_splits must be at most the number of rows, {n_samples}; got "
                 f"{self.n_splits}."
             )
-        rng = check_random_state(self.random_state if self.shuffle else 0)
-        shares = np.full(self.n_splits, 1 / self.n_splits)
-        fold = _deal_out(groups, shares, rng, shuffle=self.shuffle)
+        shares = np.ones(self.n_splits, dtype=int)
+        sizes = (n_samples + np.arange(self.n_splits)[::-1]) // self.n_splits
+        if self.shuffle:
+            rng = check_random_state(self.random_state)
+            fold = _shuffled(groups, shares, sizes, rng)
+        else:
+            fold = deal_out(groups, shares, sizes)
         for number in range(self.n_splits):
             yield fold == number
 
@@ -207,10 +213,11 @@ class LabelBalancedShuffleSplit(_LabelBalancedSplitter):
     n_splits : int, default=10
         Number of splits, at least 1.
     test_size : float, default=0.1
-        Fraction of the rows in the test part, above 0 and below 1.
+        Fraction of the rows in the test part, above 0 and below 1; rounded up, as long
+        as a row is left for training.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffling, and of the choice between equally good parts. An int
-        gives the same splits at each call of :meth:`split`.
+        Seed of the shuffling, which decides between equally good splits. An int gives
+        the same splits at each call of :meth:`split`.
 
     Raises
     ------
@@ -225,12 +232,14 @@ class LabelBalancedShuffleSplit(_LabelBalancedSplitter):
 
     Notes
     -----
-    As for :class:`LabelBalancedKFold`, for each split.
+    As for :class:`LabelBalancedKFold`, for each split. Of a label with few rows, each
+    part gets the whole number nearest to what is due to it: at a tenth, a label of five
+    rows or fewer is as a rule in the training part alone.
 
     References
     ----------
     Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",
-    ECML PKDD 2011, algorithm 1; the package iterative-stratification does the work.
+    ECML PKDD 2011, algorithm 1.
 
     Examples
     --------
@@ -256,16 +265,16 @@ class LabelBalancedShuffleSplit(_LabelBalancedSplitter):
         self.random_state = random_state
 
     def _test_masks(self, groups):
-        n_samples = len(groups)
+        n_samples = groups.shape[0]
         if n_samples < 2:
             raise ValueError(
                 f"Y must have at least 2 rows to be split; got {n_samples}."
             )
         rng = check_random_state(self.random_state)
-        n_test = ceil(self.test_size * n_samples)
-        shares = np.array([n_samples - n_test, n_test]) / n_samples
+        n_test = min(ceil(self.test_size * n_samples), n_samples - 1)
+        sizes = np.array([n_samples - n_test, n_test])
         for _ in range(self.n_splits):
-            yield _deal_out(groups, shares, rng) == 1
+            yield _shuffled(groups, sizes, sizes, rng) == 1
 
 
 def _check_n_splits(n_splits, at_least):
@@ -277,26 +286,27 @@ def _check_n_splits(n_splits, at_least):
 
 
 def _as_groups(Y):
-    """Which rows have each label, (n_samples, n_labels + 1) of bool.
+    """Which rows have each label, a CSR matrix (n_samples, n_labels + 1).
 
     The last column says "has no label", so that those rows are dealt out evenly too.
     """
-    labels = LabelCoder().fit_transform(Y).astype(bool)
-    if sp.issparse(labels):
-        labels = labels.toarray()
-    return np.column_stack([labels, ~labels.any(axis=1)])
+    labels = LabelCoder().fit_transform(Y)
+    if not sp.issparse(labels):
+        # In pieces, for on the way there each 1 takes many bytes.
+        pieces = np.array_split(labels, ceil(labels.size / 2**22))
+        labels = sp.vstack([sp.csr_matrix(piece) for piece in pieces], format="csr")
+    n_samples, n_labels = labels.shape
+    none = np.diff(labels.indptr) == 0
+    indices = np.insert(labels.indices, labels.indptr[:-1][none], n_labels)
+    indptr = labels.indptr + np.append(0, none.cumsum())
+    ones = np.ones(len(indices), dtype=np.uint8)
+    return sp.csr_matrix((ones, indices, indptr), (n_samples, n_labels + 1))
 
 
-def _deal_out(groups, shares, rng, shuffle=True):
-    """The part of each row, 0 to ``len(shares) - 1``, none of them empty."""
-    n_samples = len(groups)
-    order = rng.permutation(n_samples) if shuffle else np.arange(n_samples)
+def _shuffled(groups, shares, sizes, rng):
+    """The part of each row where neither its place nor that of a label matters."""
+    n_samples, n_groups = groups.shape
+    rows, columns = rng.permutation(n_samples), rng.permutation(n_groups)
     part = np.empty(n_samples, dtype=int)
-    part[order] = IterativeStratification(
-        labels=groups[order], r=shares, random_state=rng
-    )
-    # Balance comes before size, so that a few rows may leave a part without any.
-    for empty in np.setdiff1d(np.arange(len(shares)), part):
-        largest = np.bincount(part).argmax()
-        part[rng.choice(np.flatnonzero(part == largest))] = empty
+    part[rows] = deal_out(groups[rows][:, columns], shares, sizes)
     return part

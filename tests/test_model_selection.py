@@ -1,5 +1,7 @@
 """Label-balanced splits."""
 
+from math import ceil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,6 +209,7 @@ def test_each_row_is_tested_once_and_no_fold_is_empty(
     tested = []
     for parts in splitter.split(None, Y):
         assert_partition(parts, n_rows)
+        assert len(parts[1]) in (n_rows // n_splits, -(-n_rows // n_splits))
         tested.extend(parts[1])
     assert splitter.get_n_splits() == n_splits
     assert sorted(tested) == list(range(n_rows))
@@ -226,6 +229,7 @@ def test_parts_of_the_shuffle_split_are_complete(n_rows, density, test_size, see
     assert len(splits) == splitter.get_n_splits() == 3
     for parts in splits:
         assert_partition(parts, n_rows)
+        assert len(parts[1]) == min(ceil(test_size * n_rows), n_rows - 1)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -267,10 +271,11 @@ def test_rows_without_labels_are_in_each_fold_equally_often():
 
 @pytest.mark.parametrize("test_size", [0.1, 0.25, 0.8])
 def test_size_of_the_test_part(test_size):
-    Y = random_labels(0)
-    splitter = LabelBalancedShuffleSplit(3, test_size=test_size, random_state=0)
-    for test in folds(splitter, Y):
-        assert len(test) == pytest.approx(200 * test_size, abs=8)
+    """Also where each label is so rare that no row of it is due to a smaller part."""
+    for Y in (random_labels(0), np.eye(200)):
+        splitter = LabelBalancedShuffleSplit(3, test_size=test_size, random_state=0)
+        for test in folds(splitter, Y):
+            assert len(test) == ceil(200 * test_size)
 
 
 def test_single_split_is_the_first_of_the_shuffle_split():
