@@ -355,9 +355,9 @@ class CGMVAE(nn.Module):
             name: parameter.index_select(-1, sample.labels)
             for name, parameter in path.named_parameters()
         }
-        squares = part["weight"].square().sum(dim=-2) @ sample.weight
+        squares = part["weight"].square().sum(dim=-2) * sample.weight  # (L,)
         logits = LINEAR_SPEED * functional_call(path, part, (x,))
-        return logits, self.penalty * squares[..., None]
+        return logits, self.penalty * squares.sum(dim=-1, keepdim=True)
 
     def _drop_features(self, x):
         if isinstance(x, SparseRows):
