@@ -76,13 +76,14 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Latent samples a row and step, over which losses are averaged (paper: 1).
     max_labels_per_step : int, default=None
         Of more labels than that, each training step takes so many: all that occur in
-        its rows, those of any member, and of the others some at random, which stand
-        for all others. What a step costs then hardly grows with the labels. The
-        losses estimate those of all labels, the cross-entropy without bias; the fewer
-        are drawn, the noisier. So let it be several times as many as occur in a
-        batch: if more occur than that, all of these are taken, and no others, and
-        nothing tells the model of labels that its rows lack. Predictions take all
-        labels. None: all (paper: all).
+        its rows, those of any member, and of the others some at random, which are
+        weighed as if they were all others. Network and losses then cost the same
+        however many labels there are; the optimiser still passes over the weights of
+        all. The cross-entropy is estimated without bias, the contrastive loss as by a
+        sampled softmax; the fewer are drawn, the noisier. If more occur than that, all
+        of these are taken and no others, and a step learns nothing of what its rows
+        lack: let it be several times as many as occur in a batch. Predictions take
+        all labels. None: all (paper: all).
     n_members : int, default=4
         Networks in the ensemble (paper: 1). They are trained side by
         side as one batched network and differ in where they start, in the order of

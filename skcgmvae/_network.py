@@ -361,7 +361,8 @@ class CGMVAE(nn.Module):
                 name: parameter.index_select(-1, sample.labels)
                 for name, parameter in path.named_parameters()
             }
-            squares = part["weight"].square().sum(dim=-2) @ sample.weight
+            squares = part["weight"].square().sum(dim=-2) * sample.weight  # (L,)
+            squares = squares.sum(dim=-1)
             logits = LINEAR_SPEED * functional_call(path, part, (x,))
         penalty = self.penalty * squares[..., None]
         return {"linear_logits": logits, "linear_penalty": penalty}

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,6 @@ CHANGES = {
     "linear_penalty": 100.0,
     "label_branch": True,
     "n_samples": 3,
-    "max_labels_per_step": 3,
     "n_members": 2,
     "alpha": 0.2,
     "beta": 0.2,
@@ -94,6 +94,16 @@ def test_likelihoods_of_the_reconstruction_differ():
     assert np.abs(probabilities[0] - probabilities[1]).max() > 1e-4
 
 
+def test_max_labels_per_step_changes_the_model_where_more_labels_are_left_out():
+    options = {"batch_size": 2, "min_steps_per_epoch": 1, "max_iter": 1}
+    models = [
+        small(**options, max_labels_per_step=size).fit(X[:60], Y[:60])
+        for size in (None, 4, 3)
+    ]
+    for one, two in combinations(models, 2):
+        assert np.abs(one.predict_proba(X) - two.predict_proba(X)).max() > 1e-4
+
+
 def test_stopping_parameters_change_when_training_stops():
     patient = small(max_iter=40, n_iter_no_change=30).fit(X, Y)
     hasty = small(max_iter=40, n_iter_no_change=1).fit(X, Y)
@@ -105,6 +115,7 @@ def test_stopping_parameters_change_when_training_stops():
 def test_parameters_that_the_tests_change_are_all_there_are():
     elsewhere = {
         "recon_weight",
+        "max_labels_per_step",
         "n_iter_no_change",
         "tol",
         "threshold",

@@ -141,6 +141,12 @@ def test_the_graph_is_saved_with_the_model(tmp_path):
     assert not loaded.net_.module_.neighbours.all()
 
 
+def test_which_labels_come_together_is_counted_for_that_graph_only():
+    for label_graph, told in (("full", False), ("cooccurrence", True)):
+        parameters = fitted(label_graph=label_graph).net_.get_params_for("module")
+        assert ("label_cooccurrence" in parameters) == told
+
+
 def test_messages_need_no_matrix_of_pairs():
     """The weights of 2,000 labels, 2 heads and 16 rows would take 512 MB each way."""
     graph = np.zeros((2000, 2000), dtype=bool)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from common import small, toy
+from sklearn.base import clone
 from test_network import LargestTensor
 
 from skcgmvae import TunedThresholdClassifier
@@ -110,18 +111,20 @@ N_MANY = 5000  # so many that a chunk of rows is more than one block
 
 @pytest.fixture(scope="module")
 def many():
-    """An ensemble for 5,000 labels, and 1,500 rows to predict."""
+    """A fitted ensemble, 1,200 rows, and 5,000 labels of each."""
     rng = np.random.RandomState(0)
-    Y = sp.csr_matrix(rng.rand(300, N_MANY) < 1e-3, dtype=np.int8)
+    rows = np.tile(X, (4, 1))
+    labels = sp.random(len(rows), N_MANY, density=1e-3, random_state=rng, format="csr")
     clf = small(
-        n_members=2, max_iter=1, min_steps_per_epoch=1, max_labels_per_step=500,
+        n_members=2, max_iter=1, min_steps_per_epoch=1, max_labels_per_step=2000,
         early_stopping=False,
     )  # fmt: skip
-    return clf.fit(X, Y), np.tile(X, (5, 1))
+    labels = labels.astype(bool).astype(np.int8)
+    return clf.fit(rows, labels), rows, labels
 
 
 def test_blocks_of_rows_are_what_they_are_together(many, monkeypatch):
-    clf, rows = many
+    clf, rows, _ = many
     found = clf.decision_function(rows[:300])
     monkeypatch.setattr("skcgmvae._training.BLOCK", 128 * 2 * 2 * N_MANY)
     expected = clf.decision_function(rows[:300])
@@ -129,25 +132,30 @@ def test_blocks_of_rows_are_what_they_are_together(many, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_top_k"])
-def test_no_array_of_all_rows_and_labels(many, method, monkeypatch):
-    """None with as many entries, neither torch's nor, by its tracing, NumPy's."""
-    clf, rows = many
-    n_bytes = len(rows) * N_MANY * 8
-    arguments = {"predict": (), "predict_top_k": (5,)}[method]
+def peaks(function, *arguments):
+    """Entries of the largest tensor, and bytes of all that NumPy held at a time."""
     with LargestTensor() as recorder:
         tracemalloc.start()
         try:
-            getattr(clf, method)(rows, *arguments)
-            peak = tracemalloc.get_traced_memory()[1]
+            function(*arguments)
+            return recorder.numel, tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    # 128 rows, two heads and two members, in float32.
-    assert recorder.numel <= 128 * 2 * 2 * N_MANY
-    assert peak < n_bytes / 2
-    tracemalloc.start()
-    try:
-        clf.predict_proba(rows)
-        assert tracemalloc.get_traced_memory()[1] > n_bytes
-    finally:
-        tracemalloc.stop()
+
+
+def test_training_makes_no_array_of_all_rows_and_labels(many):
+    clf, rows, labels = many
+    entries, n_bytes = peaks(clone(clf).fit, rows, labels)
+    # 128 rows, two heads and two members.
+    assert entries <= 128 * 2 * 2 * N_MANY < labels.shape[0] * N_MANY / 2
+    assert n_bytes < labels.shape[0] * N_MANY <= peaks(labels.toarray)[1]
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_top_k"])
+def test_prediction_makes_no_array_of_all_rows_and_labels(many, method):
+    clf, rows, labels = many
+    k = (5,) if method == "predict_top_k" else ()
+    entries, n_bytes = peaks(getattr(clf, method), rows, *k)
+    assert entries <= 128 * 2 * 2 * N_MANY < labels.shape[0] * N_MANY / 2
+    in_full = 8 * labels.shape[0] * N_MANY
+    assert n_bytes < in_full / 2 < in_full <= peaks(clf.predict_proba, rows)[1]

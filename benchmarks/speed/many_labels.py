@@ -63,6 +63,7 @@ def measure(
             "early_stopping": False,
             "max_labels_per_step": 4_096,
             "max_iter": 1,
+            "min_steps_per_epoch": 1,
             "random_state": 0,
         }
         | parameters
