@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from skcgmvae._layers import (
@@ -26,6 +27,7 @@ from skcgmvae._layers import (
     Linear,
     SparseRows,
     hidden_layers,
+    with_squares,
 )
 
 # Adam moves a weight by about lr a step, whatever its gradient. The weights of a
@@ -304,10 +306,7 @@ class CGMVAE(nn.Module):
         embedding = self._embedding(hidden)
         logits = embedding @ self.label_embedding.mT  # the one (B, L) product
 
-        linear_penalty = None
-        if self.linear_path is not None:
-            squares = self.linear_path.weight.square().sum(dim=(-2, -1))
-            linear_penalty = self.penalty * squares[..., None]
+        linear_logits, linear_penalty = self._linear_training(x)
         reconstruction = target = None
         if self.to_features is not None:
             reconstruction = self.to_features(hidden[: self.n_samples])
@@ -320,11 +319,19 @@ class CGMVAE(nn.Module):
             embedding=embedding,
             label_embedding=self.label_embedding,
             logits=logits,
-            linear_logits=self._linear_logits(x),
+            linear_logits=linear_logits,
             linear_penalty=linear_penalty,
             reconstruction=reconstruction,
             target=target,
         )
+
+    def _linear_training(self, x):
+        """The linear path's logits, (B, L), and the penalty of its weights, (1,)."""
+        if self.linear_path is None:
+            return None, None
+        weight, squares = with_squares(self.linear_path.weight)
+        logits = functional_call(self.linear_path, {"weight": weight}, (x,))
+        return LINEAR_SPEED * logits, self.penalty * squares[..., None]
 
     def _drop_features(self, x):
         if isinstance(x, SparseRows):
