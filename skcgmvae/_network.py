@@ -30,6 +30,7 @@ from skcgmvae._layers import (
     Linear,
     SparseRows,
     hidden_layers,
+    with_squares,
 )
 
 # Adam moves a weight by about lr a step, whatever its gradient. The weights of a
@@ -353,17 +354,17 @@ class CGMVAE(nn.Module):
         path = self.linear_path
         if path is None or not path.weight.requires_grad:
             return {}
+        parameters = dict(path.named_parameters())
         if sample is None:
-            squares = path.weight.square().sum(dim=(-2, -1))
-            logits = self._linear_logits(x)
+            parameters["weight"], squares = with_squares(path.weight)
         else:
-            part = {
+            parameters = {
                 name: parameter.index_select(-1, sample.labels)
-                for name, parameter in path.named_parameters()
+                for name, parameter in parameters.items()
             }
-            squares = part["weight"].square().sum(dim=-2) * sample.weight  # (L,)
+            squares = parameters["weight"].square().sum(dim=-2) * sample.weight  # (L,)
             squares = squares.sum(dim=-1)
-            logits = LINEAR_SPEED * functional_call(path, part, (x,))
+        logits = LINEAR_SPEED * functional_call(path, parameters, (x,))
         penalty = self.penalty * squares[..., None]
         return {"linear_logits": logits, "linear_penalty": penalty}
 

@@ -176,6 +176,8 @@ class MultiLabelNet(NeuralNet):
             steps.append(kept)
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
+        if training:  # room for copies of the weights, which are as large
+            self.optimizer_.zero_grad()
         losses = self._training_losses(steps) if training else self._log_losses(steps)
         # A term of what is no longer trained stays in the history, as NaN.
         before = self.history[-2] if len(self.history) > 1 else {}
@@ -245,12 +247,13 @@ class MultiLabelNet(NeuralNet):
 
     def is_finite(self, dataset):
         """Whether all weights are numbers, and what they say of a batch of rows too."""
-        weights = [w.isfinite().all() for w in self._weights().values()]
+        # The extremes are NaN if any weight is; isfinite of all would need memory.
+        weights = [torch.stack(w.aminmax()) for w in self._weights().values()]
         x, _ = dataset.take(dataset.index[..., : self.batch_size])
         self._set_training(False)
         with torch.no_grad():
             logits = self.infer(x)
-        return bool(torch.stack([*weights, logits.isfinite().all()]).all())
+        return bool(torch.cat([*weights, logits.flatten()]).isfinite().all())
 
     def forget_steps(self):
         """Let the optimiser begin anew: its averages may not be numbers."""
