@@ -9,9 +9,12 @@ import joblib
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from sklearn.utils import gen_batches
+from sklearn.utils._chunking import get_chunk_n_rows
 from skorch.callbacks import Callback, LRScheduler
 from skorch.history import History
 
+from skcgmvae._batches import is_memory_mapped
 from skcgmvae._files import (
     DamagedFileError,
     as_tensors,
@@ -23,6 +26,9 @@ from skcgmvae._random import generator_states, set_generator_states
 
 # Raised when a checkpoint comes to hold something else: it is for the same version.
 FORMAT = 1
+
+# MiB of rows that are copied to see whether they are the same.
+CHUNK_MEMORY = 8
 
 # Parameters on which the weights after so many epochs do not depend.
 FREE = {
@@ -235,6 +241,12 @@ def _content(array):
     """What says whether two arrays are the same, without what they have cached."""
     if issparse(array):
         return array.shape, array.data, array.indices, array.indptr
+    if is_memory_mapped(array) and not array.flags.forc:
+        # joblib reads what is contiguous from where it is, and copies what is not.
+        row_bytes = max(1, array.itemsize * array.shape[-1])
+        n_rows = get_chunk_n_rows(row_bytes=row_bytes, working_memory=CHUNK_MEMORY)
+        parts = gen_batches(len(array), n_rows)
+        return array.shape, [joblib.hash(array[part]) for part in parts]
     return array
 
 

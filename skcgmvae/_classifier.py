@@ -59,7 +59,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     reconstruction : {"gaussian", "bernoulli"} or None, default=None
         Likelihood of ``x`` given z in Eq. 4, on the scaled features, summed over
         them. ``"bernoulli"`` needs ``X`` in [0, 1] and ``scale_features=False``. None
-        leaves the term out, as the published code does.
+        leaves the term out, as the published code does. It counts the zeros of a
+        sparse ``X`` too, and makes each batch dense for that: ``batch_size *
+        n_features`` numbers, several times, and a layer of as many outputs. Leave it
+        at None for wide sparse data.
     skip_connection : bool, default=False
         Let ``x`` enter the decoder beside z, as in the published code. The latent
         space is then ignored, and :meth:`transform` nearly constant.

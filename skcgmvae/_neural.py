@@ -88,7 +88,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features, finite numbers on any scale.
+            Features, finite numbers on any scale. A :class:`numpy.memmap` is read,
+            and scaled, batch by batch.
         y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
         sample_weight : array-like of shape (n_samples,), default=None

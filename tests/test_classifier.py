@@ -256,6 +256,17 @@ def test_kinds_of_X(convert):
     )
 
 
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_sparse_training_is_dense_training_to_five_digits(n_members):
+    rng = np.random.default_rng(0)
+    words = X * (rng.random(X.shape) < 0.3)
+    model = small(input_dropout=0.0, lr=1e-3, n_members=n_members, n_iter_no_change=9)
+    dense = clone(model).fit(words, Y).predict_proba(words)
+    sparse = sp.csr_matrix(words), sp.csr_matrix(Y)
+    found = model.fit(*sparse).predict_proba(sparse[0])
+    np.testing.assert_allclose(found, dense, rtol=0, atol=1e-5)
+
+
 def test_duplicate_entries_count_as_their_sum():
     once = sp.csr_matrix(X)
     given = sp.csr_matrix(

@@ -78,6 +78,19 @@ def test_training_of_a_file_goes_on_with_the_array_that_it_holds(tmp_path):
     )
 
 
+def test_training_of_some_columns_of_a_file_goes_on(tmp_path):
+    path, x = tmp_path / "training", mapped(tmp_path, "X", X)[:, 2:9]
+    small(checkpoint=path, max_iter=2).fit(x, Y)
+    clf = small(checkpoint=path).fit(x, Y)
+    np.testing.assert_array_equal(
+        clf.predict_proba(x), small().fit(x, Y).predict_proba(x)
+    )
+    spoilt = X.copy()
+    spoilt[-1, 2] += 1
+    with pytest.raises(ValueError, match="of a training on other data"):
+        small(checkpoint=path).fit(mapped(tmp_path, "other", spoilt)[:, 2:9], Y)
+
+
 @pytest.mark.parametrize(
     ("view", "in_file"),
     [
@@ -141,7 +154,7 @@ clf = small(
 
 
 def everything(X, Y):
-    clf.fit(X, Y)
+    clf.fit(X[:, ::-1], Y)  # not as the file has it: what copies, copies this
     half = len(X) // 2
     clf.partial_fit(X[half:], Y[half:])
     assert np.isfinite(clf.predict_proba(X[half:])).all()

@@ -17,6 +17,7 @@ from skcgmvae._layers import (
     GaussianHead,
     InputLinear,
     SparseRows,
+    with_squares,
 )
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import (
@@ -148,6 +149,29 @@ def test_input_linear_is_the_same_for_dense_and_sparse(rows, dense, offset, bias
     assert_close(found[0][0], reference.detach())
     assert_close(found[1][0], found[0][0])
     assert_close(found[1][1], found[0][1])
+
+
+@pytest.mark.parametrize("block", [1, 10, 2**18])
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_squares_are_those_of_autograd(monkeypatch, members, block):
+    monkeypatch.setattr("skcgmvae._layers._WithSquares.BLOCK", block)
+    torch.manual_seed(0)
+    plain = torch.randn(*members, D, 4, dtype=torch.float64, requires_grad=True)
+    ours = plain.detach().clone().requires_grad_()
+    x, pull = features(B), features(B, 4, seed=3)
+    strength = torch.rand(members, dtype=torch.float64)
+    squares = plain.square().sum(dim=(-2, -1))
+    ((x @ plain * pull).sum() + (strength * squares).sum()).backward()
+    weight, found = with_squares(ours)
+    ((x @ weight * pull).sum() + (strength * found).sum()).backward()
+    assert_close(found, squares)
+    assert_close(ours.grad, plain.grad)
+
+
+def test_many_squares_are_added_up_without_loss():
+    """A float32 that has come to 2**24 no longer grows by 1."""
+    _, squares = with_squares(torch.ones(2**16, 2**10))
+    assert squares == 2**26
 
 
 @settings(deadline=None)

@@ -98,6 +98,7 @@ def _fit(shapes, parameters):
         "model": model,
         "optimizer": optimizer,
         "average": average,
+        "gradient": _n_bytes(net.module_.parameters()),
         "ratio": beside / arrays,
     }
 
