@@ -99,7 +99,7 @@ def contrastive_loss(similarity, y):
     n_positive = y.sum(dim=-1)  # (B,)
     positive = (similarity * y).sum(dim=-1) / n_positive.clamp_min(1)
     loss = torch.logsumexp(similarity, dim=-1) - positive
-    return torch.where(n_positive > 0, loss, torch.zeros_like(loss))
+    return loss.masked_fill(n_positive == 0, 0)
 
 
 def cross_entropy_loss(logits, y):
@@ -242,8 +242,11 @@ class CGMVAELoss(nn.Module):
             for name, weight in self.weights.items()
             if weight
         }
-        loss = sum(self.weights[name] * term for name, term in terms.items())
-        return {"loss": loss, **terms}
+        first, *others = (
+            term if self.weights[name] == 1 else self.weights[name] * term
+            for name, term in terms.items()
+        )
+        return {"loss": sum(others, first), **terms}
 
     def _kl(self, output, y):
         if self.prior == "gaussian":
@@ -275,5 +278,5 @@ class CGMVAELoss(nn.Module):
     def _over_branches(self, loss):
         """(S or S + 1, B) -> (B,)."""
         if not self.label_branch:
-            return loss.mean(dim=0)
+            return loss.mean(dim=0) if len(loss) > 1 else loss[0]
         return loss[:-1].mean(dim=0) + loss[-1]

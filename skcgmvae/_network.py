@@ -26,6 +26,7 @@ from skcgmvae._layers import (
     Linear,
     SparseRows,
     hidden_layers,
+    product,
 )
 
 # Adam moves a weight by about lr a step, whatever its gradient. The weights of a
@@ -302,7 +303,7 @@ class CGMVAE(nn.Module):
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
         hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
-        logits = embedding @ self.label_embedding.mT  # the one (B, L) product
+        logits = product(embedding, self.label_embedding.mT)  # the one (B, L) product
 
         linear_penalty = None
         if self.linear_path is not None:

@@ -121,7 +121,7 @@ class MultiLabelNet(NeuralNet):
         terms["loss"].backward()
         return {
             "loss": terms["loss"].detach(),
-            "terms": {name: term.detach() for name, term in terms.items()},
+            "terms": terms,
             "y_pred": output.heads.detach().flatten(0, -3),
         }
 
@@ -147,10 +147,13 @@ class MultiLabelNet(NeuralNet):
 
     @staticmethod
     def _weighted_means(terms, x):
+        """The mean of each term over the rows; only the loss has a gradient."""
         weight = x.get("sample_weight")
-        if weight is None:
-            return {name: term.mean() for name, term in terms.items()}
-        return {name: (weight * term).mean() for name, term in terms.items()}
+        means = {}
+        for name, term in terms.items():
+            term = term if name == "loss" else term.detach()
+            means[name] = (term if weight is None else weight * term).mean()
+        return means
 
     # -- one epoch ---------------------------------------------------------------
 
@@ -181,7 +184,9 @@ class MultiLabelNet(NeuralNet):
     def _training_losses(steps):
         """The mean of each loss term over the rows; the one wait for the device."""
         sizes = torch.tensor([size for size, _ in steps], dtype=torch.float32)
-        terms = torch.stack([torch.stack(list(terms.values())) for _, terms in steps])
+        terms = torch.stack(
+            [torch.stack(list(terms.values())).detach() for _, terms in steps]
+        )
         means = sizes @ terms.cpu() / sizes.sum()
         return dict(zip(steps[0][1], means.tolist(), strict=True))
 
@@ -260,7 +265,8 @@ class MultiLabelNet(NeuralNet):
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average_weights_.values()),
-                list(self.module_.parameters()),
+                # Those of the module; to walk through it takes longer than this sum.
+                self.optimizer_.param_groups[0]["params"],
                 1 - decay,
             )
 
