@@ -267,7 +267,7 @@ class MultivariateProbit(nn.Module):
 def product(x, weight, bias=None):
     """``x @ weight + bias``; a single latent sample in front costs nothing."""
     if x.ndim > weight.ndim and len(x) == 1:
-        return product(x[0], weight, bias).unsqueeze(0)
+        return product(x.squeeze(0), weight, bias).unsqueeze(0)
     out = x @ weight
     if bias is not None:
         out += bias if bias.ndim == 1 else bias.unsqueeze(-2)

@@ -261,12 +261,15 @@ class CGMVAELoss(nn.Module):
         return loss(output.reconstruction, output.target).mean(dim=0)
 
     def _contrastive(self, output, y):
-        similarity = output.logits
         if self.normalize == "contrastive":
             similarity = cosine_similarity(
-                similarity, output.embedding, output.label_embedding
+                output.logits, output.embedding, output.label_embedding
             )
-        return self._over_branches(contrastive_loss(similarity / self.temperature, y))
+            if self.temperature != 1:
+                similarity = similarity / self.temperature
+        else:
+            similarity = output.logits / self.temperature
+        return self._over_branches(contrastive_loss(similarity, y))
 
     def _cross_entropy(self, output, y):
         return self._over_branches(cross_entropy_loss(output.logits, y))
@@ -278,5 +281,5 @@ class CGMVAELoss(nn.Module):
     def _over_branches(self, loss):
         """(S or S + 1, B) -> (B,)."""
         if not self.label_branch:
-            return loss.mean(dim=0) if len(loss) > 1 else loss[0]
+            return loss.mean(dim=0) if len(loss) > 1 else loss.squeeze(0)
         return loss[:-1].mean(dim=0) + loss[-1]

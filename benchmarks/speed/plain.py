@@ -142,7 +142,7 @@ def _as_products_take_it(name, weight, members):
 
 
 def dropout(x, p=0.3):
-    return x * ((torch.rand_like(x) >= p) / (1 - p))
+    return x * torch.rand_like(x).ge_(p).div_(1 - p)
 
 
 class SkorchLoop(NeuralNet):
