@@ -32,7 +32,9 @@ def random_labels(n_rows=60, n_labels=8, density=0.3, random_state=0):
 
 
 def near(Y, n_neighbors, seed=0):
-    return _projection.nearest_label_products(Y, n_neighbors, np.random.RandomState(seed))
+    return _projection.nearest_label_products(
+        Y, n_neighbors, np.random.RandomState(seed)
+    )
 
 
 # -- the nearest label vectors ---------------------------------------------------
