@@ -89,6 +89,7 @@ class TrainingFile:
             "device": device.type,
             "data": joblib.hash([_content(array) for array in data]),
         }
+        self.defaults = _described(type(estimator)().get_params(deep=False))
         self.state = self._read() if self.path.exists() else None
 
     def _read(self):
@@ -97,6 +98,8 @@ class TrainingFile:
         except DamagedFileError as error:
             self._refuse(str(error))
         found = tree.get("training", {})
+        if found.get("parameters"):  # it may be older than some of them
+            found["parameters"] = self.defaults | found["parameters"]
         for name, wanted in self.training.items():
             if found.get(name) == wanted:
                 continue

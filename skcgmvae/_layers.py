@@ -265,10 +265,14 @@ class MultivariateProbit(nn.Module):
 
 
 def product(x, weight, bias=None):
-    """``x @ weight + bias``; a single latent sample in front costs nothing."""
+    """``x @ weight + bias``; a single latent sample in front costs nothing.
+
+    Under torch.autocast the factors are rounded, and the sum of their products; all
+    that is made of it is float32 again.
+    """
     if x.ndim > weight.ndim and len(x) == 1:
         return product(x.squeeze(0), weight, bias).unsqueeze(0)
-    out = x @ weight
+    out = (x @ weight).to(weight.dtype)
     if bias is not None:
         out += bias if bias.ndim == 1 else bias.unsqueeze(-2)
     return out

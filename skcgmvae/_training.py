@@ -11,6 +11,7 @@ Nothing here knows which model it is.
 """
 
 import warnings
+from contextlib import nullcontext
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -36,12 +37,15 @@ class MultiLabelNet(NeuralNet):
     ema_decay : float
         Weight of the past in the exponential moving average of the weights; 0
         keeps the weights themselves.
+    precision : {"float32", "bfloat16"}
+        Of the matrix products that a module makes in training.
     callbacks, **kwargs
         As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, *args, ema_decay=0.0, **kwargs):
+    def __init__(self, *args, ema_decay=0.0, precision="float32", **kwargs):
         self.ema_decay = ema_decay
+        self.precision = precision
         self.average_weights_ = None
         self.held_out_ = None
         self.stop_requested_ = False
@@ -116,7 +120,10 @@ class MultiLabelNet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         x, y = batch
-        output = self.module_.training_output(x["x"], y)
+        # The losses stay outside: densities whose squares are expanded lose too many
+        # digits in bfloat16.
+        with _products_in(self.precision, self.device):
+            output = self.module_.training_output(x["x"], y)
         terms = self._weighted_means(self.criterion_(output, y), x)
         terms["loss"].backward()
         return {
@@ -352,6 +359,33 @@ def resolve_device(device):
             f"use it here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
         ) from error
     return resolved
+
+
+def check_precision(precision, device):
+    """Refuse a precision that the device does not compute in."""
+    if precision == "float32":
+        return
+    can = device.type != "cuda" or torch.cuda.is_bf16_supported(
+        including_emulation=False
+    )
+    try:
+        with _products_in(precision, device):
+            one = torch.ones(1, 1, device=device)
+            can = can and (one @ one).dtype == torch.bfloat16
+    except (RuntimeError, AssertionError):
+        can = False
+    if not can:
+        raise ValueError(
+            f"precision={precision!r} was asked for, but device={str(device)!r} cannot "
+            "compute in it. Use precision='float32'."
+        )
+
+
+def _products_in(precision, device):
+    """A context in which float32 factors meet in this precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def _copy(named_tensors):
