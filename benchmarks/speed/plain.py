@@ -57,6 +57,7 @@ class PlainLoop:
         losses = []
         for rows in torch.tensor_split(order, n_batches, dim=-1):
             self.optimizer.zero_grad()
+            rows = rows.to(self.X.device)
             loss = self.loss(self.X[rows], self.Y[rows])
             loss.backward()
             self.optimizer.step()
@@ -85,7 +86,7 @@ class PlainLoop:
         hidden = self.linear("feature_encoder.layers.hidden.2", hidden)
         hidden = dropout(torch.relu(hidden))
         mean, log_variance = self.gaussian("feature_encoder.head", hidden)
-        noise = torch.randn((1, *mean.shape))[0]
+        noise = torch.randn_like(mean)
         z = mean + noise * torch.exp(0.5 * log_variance)
 
         hidden = dropout(torch.relu(self.linear("decoder.input", z)))
