@@ -140,8 +140,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Probability from which :meth:`predict` sets a label, in [0, 1].
     warm_start : bool, default=False
         Let another call of :meth:`fit` go on from the weights of the last. ``lr``,
-        ``weight_decay``, ``batch_size`` and when to stop may have changed meanwhile;
-        the network, its losses, ``device``, ``callbacks`` and ``verbose`` stay.
+        ``weight_decay``, ``batch_size``, ``precision`` and when to stop may have
+        changed meanwhile; the network, its losses, ``device``, ``callbacks`` and
+        ``verbose`` stay.
     checkpoint : path-like, default=None
         A file that :meth:`fit` keeps its training in, replaced at the end of each
         epoch. Started again with the same parameters on the same data, after a crash
@@ -154,6 +155,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     device : str or torch.device, default="auto"
         ``"auto"`` is CUDA if torch has it, else the CPU. Another device is used, or
         refused with an error.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Of the matrix products of a training step. With ``"bfloat16"`` the factors of
+        those of dense layers and of the logits are rounded to 8 binary digits, and so
+        are their sums; weights, averages, Gaussians, losses, the optimiser, products
+        with sparse rows, validation and predictions remain in float32. It pays where
+        layers are wide and the device has units for it (GPUs since Ampere, CPUs with
+        AMX); a device that cannot do it is refused with an error.
     random_state : int, RandomState instance or None, default=None
         Seeds the held-out rows, the weights, dropout, samples and the order of rows.
         The same seed gives the same model, bit for bit on a CPU with the same number
@@ -316,6 +324,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         checkpoint=None,
         callbacks=None,
         device="auto",
+        precision="float32",
         random_state=None,
         verbose=0,
     ):
@@ -358,6 +367,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 

@@ -99,7 +99,7 @@ class Linear(nn.Module):
         self.bias = uniform(*members, out_features, bound=bound)
 
     def forward(self, x):
-        return x @ self.weight + self.bias[..., None, :]
+        return product(x, self.weight, self.bias)
 
 
 class InputLinear(nn.Module):
@@ -132,7 +132,9 @@ class InputLinear(nn.Module):
         self.register_buffer("offset", offset, persistent=offset is not None)
 
     def forward(self, x):
-        out = self._sparse(x) if isinstance(x, SparseRows) else x @ self.weight
+        if not isinstance(x, SparseRows):
+            return product(x, self.weight, self.bias)
+        out = self._sparse(x)
         return out if self.bias is None else out + self.bias[..., None, :]
 
     def _sparse(self, x):
@@ -184,7 +186,7 @@ class Dropout(nn.Module):
     def forward(self, x):
         if not self.training or self.p == 0:
             return x
-        return x * ((torch.rand_like(x) >= self.p) / (1 - self.p))
+        return x * torch.rand_like(x).ge_(self.p).div_(1 - self.p)
 
 
 class GaussianHead(nn.Module):
@@ -296,6 +298,20 @@ def with_squares(weight):
     (*members, in, out) -> (*members, in, out), (*members,)
     """
     return _WithSquares.apply(weight)
+
+
+def product(x, weight, bias=None):
+    """``x @ weight + bias``; a single latent sample in front costs nothing.
+
+    Under torch.autocast the factors are rounded, and the sum of their products; all
+    that is made of it is float32 again.
+    """
+    if x.ndim > weight.ndim and len(x) == 1:
+        return product(x.squeeze(0), weight, bias).unsqueeze(0)
+    out = (x @ weight).to(weight.dtype)
+    if bias is not None:
+        out += bias if bias.ndim == 1 else bias.unsqueeze(-2)
+    return out
 
 
 def side_by_side(x):

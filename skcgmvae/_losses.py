@@ -102,7 +102,7 @@ def contrastive_loss(similarity, y, label_weight=None):
     if label_weight is not None:
         similarity = similarity + label_weight.log()
     loss = torch.logsumexp(similarity, dim=-1) - positive
-    return torch.where(n_positive > 0, loss, torch.zeros_like(loss))
+    return loss.masked_fill(n_positive == 0, 0)
 
 
 def cross_entropy_loss(logits, y, label_weight=None):
@@ -299,5 +299,5 @@ class CGMVAELoss(nn.Module):
     def _over_branches(self, loss):
         """(S or S + 1, B) -> (B,)."""
         if not self.label_branch:
-            return loss.mean(dim=0)
+            return loss.mean(dim=0) if len(loss) > 1 else loss.squeeze(0)
         return loss[:-1].mean(dim=0) + loss[-1]

@@ -30,6 +30,7 @@ from skcgmvae._layers import (
     Linear,
     SparseRows,
     hidden_layers,
+    product,
     with_squares,
 )
 
@@ -329,7 +330,7 @@ class CGMVAE(nn.Module):
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
         hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
-        logits = embedding @ label_embedding.mT  # the one (B, L) product
+        logits = product(embedding, label_embedding.mT)  # the one (B, L) product
 
         reconstruction = target = None
         if self.to_features is not None:

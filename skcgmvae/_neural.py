@@ -15,7 +15,7 @@ import torch
 from scipy.special import expit
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.helper import predefined_split
 
@@ -37,7 +37,7 @@ from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
-from skcgmvae._training import MultiLabelNet, resolve_device
+from skcgmvae._training import MultiLabelNet, check_precision, resolve_device
 
 
 class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifier):
@@ -53,7 +53,9 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     _module_class = None
     _criterion_class = None
 
-    n_members = 1  # for a subclass that does not list it
+    # For a subclass that does not list them.
+    n_members = 1
+    precision = "float32"
 
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -73,6 +75,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         "checkpoint": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "bfloat16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -212,6 +215,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
         A subclass adds parameters that contradict each other or ``X``.
         """
+        check_precision(self.precision, resolve_device(self.device))
         for name, sizes in self.get_params(deep=False).items():
             if name.endswith("_layer_sizes"):
                 check_layer_sizes(name, sizes)
@@ -250,6 +254,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             optimizer__fused=True,
             lr=self.lr,
             ema_decay=self.ema_decay,
+            precision=self.precision,
             batch_size=self.batch_size,
             iterator_train__shuffle=True,
             iterator_train__min_steps=self.min_steps_per_epoch,
@@ -282,6 +287,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """The net that is there, with the training parameters as they are now."""
         net = self.net_
         net.lr, net.batch_size = self.lr, self.batch_size
+        net.precision = self.precision
         net.iterator_train__min_steps = self.min_steps_per_epoch
         for group in net.optimizer_.param_groups:
             group |= {"lr": self.lr, "weight_decay": self.weight_decay}

@@ -12,6 +12,7 @@ Nothing here knows which model it is.
 
 import math
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -41,12 +42,15 @@ class MultiLabelNet(NeuralNet):
     ema_decay : float
         Weight of the past in the exponential moving average of the weights; 0
         keeps the weights themselves.
+    precision : {"float32", "bfloat16"}
+        Of the matrix products that a module makes in training.
     callbacks, **kwargs
         As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, *args, ema_decay=0.0, **kwargs):
+    def __init__(self, *args, ema_decay=0.0, precision="float32", **kwargs):
         self.ema_decay = ema_decay
+        self.precision = precision
         self.average_weights_ = None
         self.held_out_ = None
         self.stop_requested_ = False
@@ -121,12 +125,16 @@ class MultiLabelNet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         x, y = batch
-        output = self.module_.training_output(x["x"], y)
+        # The losses stay outside: densities whose squares are expanded lose too many
+        # digits in bfloat16.
+        with _products_in(self.precision, self.device):
+            output = self.module_.training_output(x["x"], y)
         terms = self._weighted_means(self.criterion_(output, y), x)
         terms["loss"].backward()
+        terms["loss"].detach_()
         return {
-            "loss": terms["loss"].detach(),
-            "terms": {name: term.detach() for name, term in terms.items()},
+            "loss": terms["loss"],
+            "terms": terms,
             "y_pred": output.heads.detach().flatten(0, -3),
         }
 
@@ -152,10 +160,13 @@ class MultiLabelNet(NeuralNet):
 
     @staticmethod
     def _weighted_means(terms, x):
+        """The mean of each term over the rows; only the loss has a gradient."""
         weight = x.get("sample_weight")
-        if weight is None:
-            return {name: term.mean() for name, term in terms.items()}
-        return {name: (weight * term).mean() for name, term in terms.items()}
+        means = {}
+        for name, term in terms.items():
+            term = term if name == "loss" else term.detach()
+            means[name] = (term if weight is None else weight * term).mean()
+        return means
 
     # -- one epoch ---------------------------------------------------------------
 
@@ -284,7 +295,8 @@ class MultiLabelNet(NeuralNet):
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average_weights_.values()),
-                list(self.module_.parameters()),
+                # Those of the module; to walk through it takes longer than this sum.
+                self.optimizer_.param_groups[0]["params"],
                 1 - decay,
             )
 
@@ -402,6 +414,33 @@ def resolve_device(device):
             f"use it here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
         ) from error
     return resolved
+
+
+def check_precision(precision, device):
+    """Refuse a precision that the device does not compute in."""
+    if precision == "float32":
+        return
+    can = device.type != "cuda" or torch.cuda.is_bf16_supported(
+        including_emulation=False
+    )
+    try:
+        with _products_in(precision, device):
+            one = torch.ones(1, 1, device=device)
+            can = can and (one @ one).dtype == torch.bfloat16
+    except (RuntimeError, AssertionError):
+        can = False
+    if not can:
+        raise ValueError(
+            f"precision={precision!r} was asked for, but device={str(device)!r} cannot "
+            "compute in it. Use precision='float32'."
+        )
+
+
+def _products_in(precision, device):
+    """A context in which float32 factors meet in this precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def _copy(named_tensors):

@@ -65,6 +65,7 @@ CHANGES = {
     "min_steps_per_epoch": 20,
     "early_stopping": False,
     "validation_fraction": 0.4,
+    "precision": "bfloat16",
     "random_state": 1,
 }
 

@@ -142,7 +142,8 @@ def test_without_decay_the_last_weights_are_kept():
     assert clf.best_epoch_ == clf.n_iter_ == 3
 
 
-def test_average_is_what_is_validated():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_average_is_what_is_validated(precision):
     """The log-loss in the history is the log-loss of the weights that would be kept."""
     held_out = {}
 
@@ -151,7 +152,12 @@ def test_average_is_what_is_validated():
             held_out["rows"] = net.train_split(None)[1]
 
     clf, _ = recorded(
-        max_iter=1, ema_decay=0.9, lr=0.05, callbacks=[HoldOut()], min_steps_per_epoch=9
+        max_iter=1,
+        ema_decay=0.9,
+        lr=0.05,
+        precision=precision,
+        callbacks=[HoldOut()],
+        min_steps_per_epoch=9,
     )
     rows = held_out["rows"]
     x, y = rows.take(rows.index)

@@ -1,0 +1,384 @@
+"""What is timed: a function a task, which measures one case in a process of its own.
+
+Whatever is compared is measured in the same call, one after the other, in another order
+each round. A task returns its measurements as a dict of numbers.
+"""
+
+import math
+import os
+import time
+from itertools import count
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from scipy.sparse import issparse
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from benchmarks.accuracy.protocol import evaluate_probabilities, split
+from benchmarks.accuracy.running import peak_mib
+from benchmarks.speed.plain import PlainLoop, SkorchLoop
+from skcgmvae import CGMVAEClassifier
+from skcgmvae.baselines import BinaryRelevance, MLkNN
+from skcgmvae.datasets import load_npz
+from skcgmvae.metrics import label_probabilities
+
+# Rows, features, labels, and labels a row, of random data of a real set's size.
+SIZES = {
+    "yeast": (2417, 103, 14, 4.2),
+    "delicious": (2560, 500, 983, 19.0),  # of its 16,105 rows, for a step takes longer
+    "bibtex": (7395, 1836, 159, 2.4),
+}
+
+
+def random_data(n_rows, n_features, n_labels, n_positive=4.0, seed=0):
+    """Features that are noise, float32, and labels that some of them tell of."""
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((n_rows, n_features)).astype(np.float32)
+    often = min(0.9, n_positive / n_labels)
+    columns = rng.randint(n_features, size=n_labels)
+    Y = X[:, columns] > np.quantile(X[:, 0], 1 - often)
+    return X, Y.astype(np.uint8)
+
+
+def in_turns(contestants, number):
+    """The seconds that each function takes, by name; the first is another each round.
+
+    Each is called once before, for what is slow at the first call only.
+    """
+    names = list(contestants)
+    seconds = {}
+    for name in np.roll(names, number).tolist():
+        contestants[name]()
+        start = time.perf_counter()
+        found = contestants[name]()
+        # What takes its own time leaves out what is not to be compared.
+        seconds[name] = found if found is not None else time.perf_counter() - start
+    return {name: seconds[name] for name in names}
+
+
+# -- the training step ---------------------------------------------------------
+
+
+def step(case, number, device):
+    """Milliseconds a training step; by hand, by skorch, and of a whole fit."""
+    data, n_members = case.split()[0], int(case.split()[1])
+    X, Y = random_data(*SIZES[data])
+    n_steps = math.ceil(len(X) / 128)
+    n_epochs = 2 if n_members == 1 else 1
+    alone = {
+        "n_members": n_members,
+        "early_stopping": False,
+        "min_steps_per_epoch": 1,
+        "max_iter": n_epochs,
+        "random_state": 0,
+        "device": device,
+    }
+    clf = CGMVAEClassifier(**alone).fit(X[:256], Y[:256])
+    rows = clf._rows(clf.net_, X, Y, None)
+    by_hand = PlainLoop(clf.net_, rows.X, rows.y.float())
+    whole_fit = []
+
+    def trained(**parameters):
+        start = time.perf_counter()
+        model = clone(clf).set_params(**parameters).fit(X, Y)
+        if not parameters:
+            whole_fit.append(time.perf_counter() - start)
+        return sum(model.history_[:, "dur"])
+
+    def repeated(loop):
+        for _ in range(n_epochs):
+            loop.epoch()
+
+    contestants = {
+        "ours": trained,
+        "by_hand": lambda: repeated(by_hand),
+        "bfloat16": lambda: trained(precision="bfloat16"),
+    }
+    if n_members == 1:  # skorch's loader has one batch for all
+        by_skorch = SkorchLoop(clf.net_, rows.X, rows.y.float()).initialize()
+        contestants["skorch"] = lambda: repeated(by_skorch)
+    seconds = in_turns(contestants, number)
+    scale = 1000 / n_steps / n_epochs
+    measured = {name: scale * value for name, value in seconds.items()}
+    return measured | {
+        "whole_fit": scale * whole_fit[-1],
+        "validation_share": validation_share(X, Y, n_members, device),
+    }
+
+
+class ValidationTimer(Callback):
+    """Where the time of the epochs goes: all of it, and what comes after the steps."""
+
+    def __init__(self):
+        self.total = self.validation = 0.0
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.begun = time.perf_counter()
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.trained = time.perf_counter()
+
+    def on_epoch_end(self, net, **kwargs):
+        now = time.perf_counter()
+        self.total += now - self.begun
+        self.validation += now - self.trained
+
+
+def validation_share(X, Y, n_members, device):
+    """The part of the epochs that validates, where one passes over the rows once."""
+    timer = ValidationTimer()
+    CGMVAEClassifier(
+        n_members=n_members,
+        max_iter=2,
+        min_steps_per_epoch=1,
+        random_state=0,
+        device=device,
+        callbacks=[timer],
+    ).fit(X, Y)
+    return timer.validation / timer.total
+
+
+# -- against rows, features and labels -----------------------------------------
+
+CURVES = {
+    "rows": (300, 1000, 3000, 10_000, 30_000),
+    "features": (30, 100, 300, 1000, 3000),
+    "labels": (10, 30, 100, 300, 1000),
+}
+FIXED = {"rows": 2000, "features": 100, "labels": 20}
+
+
+def curves(case, number, device):
+    """Seconds of two epochs, and the memory that a fit adds to that of the process."""
+    axis, size = case.split()
+    size = FIXED | {axis: int(size)}
+    X, Y = random_data(*size.values())
+    clf = CGMVAEClassifier(
+        n_members=1,
+        early_stopping=False,
+        min_steps_per_epoch=1,
+        max_iter=2,
+        random_state=0,
+        device=device,
+    )
+    clone(clf).fit(X[:200], Y[:200])
+    before = peak_mib()
+    start = time.perf_counter()
+    clf.fit(X, Y)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "peak_mib": peak_mib(), "added": peak_mib() - before}
+
+
+# -- predictions ---------------------------------------------------------------
+
+
+def predict(case, number, device):
+    """Rows a second of predict_proba with the defaults, yeast-sized data."""
+    n_rows = int(case.split()[0])
+    X, Y = random_data(*SIZES["yeast"])
+    clf = CGMVAEClassifier(
+        max_iter=1, min_steps_per_epoch=1, random_state=0, device=device
+    ).fit(X, Y)
+    rows = np.resize(X, (n_rows, X.shape[1]))
+    clf.predict_proba(rows)
+    start = time.perf_counter()
+    for times in count(1):
+        clf.predict_proba(rows)
+        seconds = time.perf_counter() - start
+        if seconds > 0.3:
+            return {"rows_a_second": n_rows * times / seconds}
+
+
+# -- peers ---------------------------------------------------------------------
+
+
+def real_data(name, n_rows=None):
+    """The data set, or, where there is no folder of data sets, one of its size."""
+    if os.environ.get("SKCGMVAE_DATA"):
+        X, Y = load_npz(name, return_X_y=True)
+        Y = Y.toarray() if issparse(Y) else Y
+    else:
+        X, Y = random_data(*SIZES[name])
+    return X[:n_rows], Y[:n_rows]
+
+
+PEERS = {
+    "CGMVAEClassifier": lambda device: CGMVAEClassifier(random_state=0, device=device),
+    "RandomForestClassifier": lambda _: RandomForestClassifier(random_state=0),
+    "BinaryRelevance": lambda _: BinaryRelevance(LogisticRegression(max_iter=500)),
+    "MLkNN": lambda _: MLkNN(),
+}
+
+
+def peers(case, number, device):
+    """Seconds to fit 80 % of the rows and to predict the others, with the defaults."""
+    data, n_rows = case.split()
+    X, Y = real_data(data, int(n_rows))
+    train, valid, test = split(len(Y), 0)
+    test = np.concatenate([valid, test])
+    measured = {}
+    for name, make in PEERS.items():
+        model = make(device)
+        clone(model).fit(X[train][:100], Y[train][:100])
+        start = time.perf_counter()
+        model.fit(X[train], Y[train])
+        fitted = time.perf_counter()
+        label_probabilities(model, X[test])
+        measured[f"{name}, fit"] = fitted - start
+        measured[f"{name}, predict"] = time.perf_counter() - fitted
+    return measured
+
+
+# -- a search ------------------------------------------------------------------
+
+
+def search(case, number, device):
+    """Seconds of a grid search, one fit after another and two at a time.
+
+    Its process has the threads that torch takes by itself. ``cold`` starts the workers,
+    ``two`` has them. The files in which joblib keeps its arrays are its own affair.
+    """
+    X, Y = random_data(*SIZES["yeast"])
+    clf = CGMVAEClassifier(
+        n_members=1, max_iter=2, early_stopping=False, random_state=0, device="cpu"
+    )
+    grid = {"lr": [1e-3, 2e-3, 4e-3], "alpha": [0.5, 1.0]}
+
+    def seconds(n_jobs):
+        start = time.perf_counter()
+        GridSearchCV(
+            clf, grid, cv=3, n_jobs=n_jobs, refit=False, scoring=log_loss_score
+        ).fit(X, Y)
+        return time.perf_counter() - start
+
+    clone(clf).fit(X, Y)
+    measured = {"one": seconds(1), "threads": torch.get_num_threads()}
+    measured |= {"cold": seconds(2), "two": seconds(2)}
+    workers = Parallel(n_jobs=2)(delayed(torch.get_num_threads)() for _ in range(4))
+    torch.set_num_threads(1)
+    return measured | {"one_thread": seconds(1), "threads_of_workers": max(workers)}
+
+
+def log_loss_score(clf, X, Y):
+    """To be maximised."""
+    return -log_loss(Y.ravel(), clf.predict_proba(X).ravel())
+
+
+# -- accuracy of the precisions ------------------------------------------------
+
+
+def precision(case, number, device):
+    """What validation rows say of a training in either precision; a split a round."""
+    X, Y = real_data(case)
+    train, valid, _ = split(len(Y), number)
+    measured = {}
+    for name in ("float32", "bfloat16"):
+        clf = CGMVAEClassifier(
+            n_members=1, precision=name, random_state=number, device=device
+        ).fit(X[train], Y[train])
+        P = clf.predict_proba(X[valid])
+        ranking = evaluate_probabilities(Y[valid], P)
+        measured[f"log-loss, {name}"] = ranking["log-loss"]
+        measured[f"LRAP, {name}"] = ranking["LRAP"]
+    return measured
+
+
+# -- a GPU ---------------------------------------------------------------------
+
+
+def gpu(case, number, device):
+    """Rows a second beside skorch; or the share of the device's own matrix products."""
+    return million_rows(device) if case == "million" else beside_skorch(number, device)
+
+
+def beside_skorch(number, device):
+    X, Y = random_data(*SIZES["yeast"])
+    clf = CGMVAEClassifier(
+        n_members=1,
+        early_stopping=False,
+        min_steps_per_epoch=1,
+        max_iter=20,
+        random_state=0,
+        device=device,
+    ).fit(X, Y)
+    rows = clf._rows(clf.net_, X, Y, None)
+    by_skorch = SkorchLoop(clf.net_, rows.X.cpu(), rows.y.float().cpu()).initialize()
+
+    def trained(n_members):
+        model = clone(clf).set_params(n_members=n_members).fit(X, Y)
+        return sum(model.history_[:, "dur"]) / model.n_iter_
+
+    seconds = in_turns(
+        {
+            "ours": lambda: trained(1),
+            "ours_4_members": lambda: trained(4),
+            "skorch": by_skorch.epoch,
+        },
+        number,
+    )
+    return {name: len(X) / value for name, value in seconds.items()}
+
+
+OF_FEATURES = {"feature_encoder.layers.input.weight", "linear_path.weight"}
+
+
+def million_rows(device):
+    """FLOPs of training in bfloat16, as a share of those of one large product."""
+    torch.manual_seed(0)
+    X, Y = random_data(1_000_000, 500, 100)
+    clf = CGMVAEClassifier(
+        n_members=1,
+        batch_size=4096,
+        precision="bfloat16",
+        early_stopping=False,
+        max_iter=3,
+        random_state=0,
+        device=device,
+    ).fit(X, Y)
+    seconds = min(clf.history_[:, "dur"])
+    # Two forwards, two to the gradient of the weights, and, but for features, two to
+    # the gradient of what they were multiplied with. Labels are encoded once a batch.
+    flops = len(X) * sum(
+        (4 if name in OF_FEATURES else 6) * weight.numel()
+        for name, weight in clf.net_.module_.named_parameters()
+        if weight.ndim == 2 and not name.startswith("label_encoder")
+    )
+    square = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    square @ square
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(20):
+        square @ square
+    torch.cuda.synchronize()
+    limit = 20 * 2 * 8192**3 / (time.perf_counter() - start)
+    return {"rows_a_second": len(X) / seconds, "share": flops / seconds / limit}
+
+
+# -- all of them ---------------------------------------------------------------
+
+TASKS = {
+    "step": [f"{d} {m}" for d in ("yeast", "delicious") for m in (1, 4)],
+    "curves": [f"{axis} {size}" for axis, sizes in CURVES.items() for size in sizes],
+    "predict": ["1 row", "100 rows", "10000 rows"],
+    "peers": ["yeast 2417", "bibtex 1000"],
+    "search": ["yeast"],
+    "precision": ["yeast", "scene"],
+    "gpu": ["yeast", "million"],
+}
+
+# Of these no more rounds are needed, or could be waited for.
+MOST_ROUNDS = {"curves": 3, "peers": 1, "search": 3, "precision": 3}
+
+
+def measure(task, case, number, device):
+    """Run a task in this process, on one thread unless the task is about threads."""
+    if task != "search":
+        torch.set_num_threads(1)
+    return globals()[task](case, number, device)
