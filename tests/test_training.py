@@ -151,7 +151,11 @@ def test_average_is_what_is_validated():
             held_out["rows"] = net.train_split(None)[1]
 
     clf, _ = recorded(
-        max_iter=1, ema_decay=0.9, lr=0.05, callbacks=[HoldOut()], min_steps_per_epoch=9
+        max_iter=1,
+        ema_decay=0.9,
+        lr=0.05,
+        callbacks=[HoldOut()],
+        batch_size=4,  # several of the rows that are held out, too
     )
     rows = held_out["rows"]
     x, y = rows.take(rows.index)
