@@ -182,7 +182,8 @@ def _as_label_matrix(Y):
 def _in_bytes(matrix, copy):
     if not sp.issparse(matrix):
         return matrix.astype(np.uint8, copy=copy)
-    parts = matrix.data.astype(np.uint8), matrix.indices, matrix.indptr
+    data = matrix.data.astype(np.uint8, copy=False)
+    parts = data, matrix.indices, matrix.indptr
     return sp.csr_matrix(parts, shape=matrix.shape, copy=copy)
 
 

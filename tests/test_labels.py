@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
-from skcgmvae._labels import LabelCoder
+from skcgmvae._labels import LabelCoder, count_labels
 
 MATRIX = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
 
@@ -249,3 +249,32 @@ def test_classes_must_match_the_columns():
 def test_one_class_announced_is_not_enough():
     with pytest.raises(ValueError, match="one class only"):
         fitted([1, 1], classes=[1])
+
+
+# -- many rows -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_all_rows_are_looked_at_in_parts(monkeypatch, kind):
+    monkeypatch.setattr("skcgmvae._labels.CHUNK_MEMORY", 20 / 2**20)
+    rng = np.random.RandomState(0)
+    Y = rng.randint(2, size=(100, 3))
+    rows = np.flatnonzero(rng.rand(100) < 0.8)
+    np.testing.assert_array_equal(count_labels(kind(Y), rows), Y[rows].sum(axis=0))
+    for row in (0, 50, 99):
+        spoilt = Y.copy()
+        spoilt[row, 1] = 3
+        with pytest.raises(ValueError, match=r"0 and 1 only.*the values \[3\]"):
+            fitted(kind(spoilt))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_a_matrix_in_bytes_is_copied_unless_told_not_to(kind):
+    Y = kind(MATRIX.astype(np.uint8))
+    parts = ("data", "indices", "indptr") if sp.issparse(Y) else ("T",)
+    for copy in (True, False):
+        coder = LabelCoder()
+        for code in (coder.fit_transform(Y, copy=copy), coder.transform(Y, copy=copy)):
+            for part in parts:
+                ours, theirs = getattr(code, part), getattr(Y, part)
+                assert np.shares_memory(ours, theirs) == (not copy)

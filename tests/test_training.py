@@ -349,6 +349,19 @@ def test_neither_weights_nor_held_out_rows_are_kept_twice():
     assert clf.net_.average_weights_ is clf.net_.held_out_ is None
 
 
+def test_gradients_are_gone_when_weights_are_copied():
+    """Of a wide layer there is no room for both."""
+    seen = []
+
+    class Look(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.extend(weight.grad for weight in net.module_.parameters())
+
+    recorded(max_iter=2, callbacks=[Look()])
+    assert seen
+    assert all(gradient is None for gradient in seen)
+
+
 # -- going on --------------------------------------------------------------------
 
 
