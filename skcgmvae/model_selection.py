@@ -131,7 +131,7 @@ class LabelBalancedKFold(_LabelBalancedSplitter):
     n_splits : int, default=5
         Number of folds, at least 2.
     shuffle : bool, default=False
-        Shuffle rows and labels first. Otherwise the folds depend on the labels alone.
+        Shuffle the rows first. Otherwise the folds depend on the labels alone.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffling, which decides between equally good folds. Only with
         ``shuffle=True``. An int gives the same folds at each call of :meth:`split`.
@@ -304,9 +304,8 @@ def _as_groups(Y):
 
 
 def _shuffled(groups, shares, sizes, rng):
-    """The part of each row where neither its place nor that of a label matters."""
-    n_samples, n_groups = groups.shape
-    rows, columns = rng.permutation(n_samples), rng.permutation(n_groups)
-    part = np.empty(n_samples, dtype=int)
-    part[rows] = deal_out(groups[rows][:, columns], shares, sizes)
+    """The part of each row, where its place does not matter."""
+    order = rng.permutation(groups.shape[0])
+    part = np.empty(len(order), dtype=int)
+    part[order] = deal_out(groups[order], shares, sizes)
     return part
