@@ -49,10 +49,10 @@ def measure(
     -------
     dict
         ``epoch_s``; and bytes: ``peak`` of the process while it fits, what it held
-        before there were data (``libraries``), and what the ``arrays`` of X and Y, the
-        ``model``, its ``optimizer`` and the ``average`` of the weights take. ``ratio``
-        is what is left of the peak without libraries, model, optimiser and average, in
-        units of the arrays.
+        before there were data (``libraries``), and what the ``arrays`` of X and Y take,
+        the ``model``, its ``gradient``, the ``optimizer`` and the ``average`` of the
+        weights. ``ratio`` is what is left of the peak without libraries, model,
+        gradient, optimiser and average, in units of the arrays.
     """
     shapes = (n_rows, n_features, n_stored), (n_rows, n_labels, n_positive)
     spawn = multiprocessing.get_context("spawn")
@@ -86,9 +86,10 @@ def _fit(shapes, parameters):
     state = [part for each in net.optimizer_.state.values() for part in each.values()]
     model = _n_bytes(net.module_.parameters()) + _n_bytes(net.module_.buffers())
     optimizer = _n_bytes(state)
-    average = _n_bytes(net.module_.parameters()) if clf.ema_decay else 0
+    gradient = _n_bytes(net.module_.parameters())
+    average = gradient if clf.ema_decay else 0
     arrays = sum(part.nbytes for A in (X, Y) for part in (A.data, A.indices, A.indptr))
-    beside = peak - libraries - model - optimizer - average
+    beside = peak - libraries - model - gradient - optimizer - average
     return {
         "epoch_s": clf.history_[-1, "dur"],
         "steps": -(-shapes[0][0] // clf.batch_size),
@@ -96,9 +97,9 @@ def _fit(shapes, parameters):
         "libraries": libraries,
         "arrays": arrays,
         "model": model,
+        "gradient": gradient,
         "optimizer": optimizer,
         "average": average,
-        "gradient": _n_bytes(net.module_.parameters()),
         "ratio": beside / arrays,
     }
 
