@@ -161,7 +161,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         are their sums; weights, averages, Gaussians, losses, the optimiser, products
         with sparse rows, validation and predictions remain in float32. It pays where
         layers are wide and the device has units for it (GPUs since Ampere, CPUs with
-        AMX); a device that cannot do it is refused with an error.
+        AMX or AVX512-BF16). A device that cannot do it is refused with an error.
     random_state : int, RandomState instance or None, default=None
         Seeds the held-out rows, the weights, dropout, samples and the order of rows.
         The same seed gives the same model, bit for bit on a CPU with the same number
