@@ -29,6 +29,7 @@ from skcgmvae._callbacks import (
     with_callbacks,
 )
 from skcgmvae._checkpoint import KeepTraining, training_file
+from skcgmvae._devices import check_precision, resolve_device
 from skcgmvae._errors import check_layer_sizes, naming
 from skcgmvae._holding_out import hold_out, rows_of_each
 from skcgmvae._labels import count_labels
@@ -37,7 +38,7 @@ from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
-from skcgmvae._training import MultiLabelNet, check_precision, resolve_device
+from skcgmvae._training import MultiLabelNet
 
 
 class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifier):

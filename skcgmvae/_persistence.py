@@ -10,11 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
 
 import skcgmvae
+from skcgmvae._devices import resolve_device
 from skcgmvae._files import DamagedFileError, as_tensors, read_tree, write_tree
 from skcgmvae._labels import LabelCoder
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
-from skcgmvae._training import resolve_device
 
 # Raised when a file comes to hold what earlier versions could not read.
 FORMAT = 1

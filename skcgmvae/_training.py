@@ -12,7 +12,6 @@ Nothing here knows which model it is.
 
 import math
 import warnings
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
+from skcgmvae._devices import products_in
 
 # Logits of all heads and members that are in memory in float64 at a time.
 BLOCK = 2**20
@@ -127,7 +127,7 @@ class MultiLabelNet(NeuralNet):
         x, y = batch
         # The losses stay outside: densities whose squares are expanded lose too many
         # digits in bfloat16.
-        with _products_in(self.precision, self.device):
+        with products_in(self.precision, self.device):
             output = self.module_.training_output(x["x"], y)
         terms = self._weighted_means(self.criterion_(output, y), x)
         terms["loss"].backward()
@@ -175,7 +175,7 @@ class MultiLabelNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        steps = []
+        sums, n_seen, held_out = 0, 0, []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
@@ -183,13 +183,22 @@ class MultiLabelNet(NeuralNet):
             x, y = batch
             batch = x, y.flatten(0, -2)
             n_rows = len(batch[1])
-            kept = (n_rows, step["terms"]) if training else _held_out(batch, step)
-            steps.append(kept)
+            if training:
+                # In place: a new tensor a step, among large ones that come and go,
+                # would keep the memory between from being used again.
+                terms = n_rows * torch.stack(list(step["terms"].values()))
+                sums = sums.add_(terms) if n_seen else terms
+                n_seen += n_rows
+            else:
+                held_out.append(_held_out(batch, step))
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if training:  # room for copies of the weights, which are as large
             self.optimizer_.zero_grad()
-        losses = self._training_losses(steps) if training else self._log_losses(steps)
+            means = (sums / n_seen).tolist()  # the one wait for the device
+            losses = dict(zip(step["terms"], means, strict=True))
+        else:
+            losses = self._log_losses(held_out)
         # A term of what is no longer trained stays in the history, as NaN.
         before = self.history[-2] if len(self.history) > 1 else {}
         losses = {
@@ -202,14 +211,6 @@ class MultiLabelNet(NeuralNet):
         # What skorch's Checkpoint goes by.
         so_far = [e[f"{prefix}_loss"] for e in self.history if f"{prefix}_loss" in e]
         self.history.record(f"{prefix}_loss_best", so_far[-1] == min(so_far))
-
-    @staticmethod
-    def _training_losses(steps):
-        """The mean of each loss term over the rows; the one wait for the device."""
-        sizes = torch.tensor([size for size, _ in steps], dtype=torch.float32)
-        terms = torch.stack([torch.stack(list(terms.values())) for _, terms in steps])
-        means = sizes @ terms.cpu() / sizes.sum()
-        return dict(zip(steps[0][1], means.tolist(), strict=True))
 
     def _log_losses(self, steps):
         """The log-loss of the validation rows at the best scale of the logits.
@@ -258,13 +259,13 @@ class MultiLabelNet(NeuralNet):
 
     def is_finite(self, dataset):
         """Whether all weights are numbers, and what they say of a batch of rows too."""
-        # The extremes are NaN if any weight is; isfinite of all would need memory.
-        weights = [torch.stack(w.aminmax()) for w in self._weights().values()]
         x, _ = dataset.take(dataset.index[..., : self.batch_size])
         self._set_training(False)
         with torch.no_grad():
-            logits = self.infer(x)
-        return bool(torch.cat([*weights, logits.flatten()]).isfinite().all())
+            numbers = [*self._weights().values(), self.infer(x)]
+            # The extremes are NaN if any number is; isfinite of all would need memory.
+            extremes = [torch.stack(part.aminmax()) for part in numbers]
+        return bool(torch.cat(extremes).isfinite().all())
 
     def forget_steps(self):
         """Let the optimiser begin anew: its averages may not be numbers."""
@@ -391,56 +392,6 @@ def _rows(parts):
         rows[end - len(part) : end] = part
         end -= len(part)
     return rows.numpy()
-
-
-def resolve_device(device):
-    """The torch device meant by ``device``: ``"auto"``, a name or a torch.device."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device={device!r} is no device that torch knows; use 'auto', 'cpu', "
-            "'cuda' or 'cuda:0'."
-        ) from error
-    if resolved.type == "cpu":
-        return resolved
-    try:
-        torch.empty(1, device=resolved).item()
-    except Exception as error:
-        raise ValueError(
-            f"device={device!r} was asked for, but torch {torch.__version__} cannot "
-            f"use it here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
-        ) from error
-    return resolved
-
-
-def check_precision(precision, device):
-    """Refuse a precision that the device does not compute in."""
-    if precision == "float32":
-        return
-    can = device.type != "cuda" or torch.cuda.is_bf16_supported(
-        including_emulation=False
-    )
-    try:
-        with _products_in(precision, device):
-            one = torch.ones(1, 1, device=device)
-            can = can and (one @ one).dtype == torch.bfloat16
-    except (RuntimeError, AssertionError):
-        can = False
-    if not can:
-        raise ValueError(
-            f"precision={precision!r} was asked for, but device={str(device)!r} cannot "
-            "compute in it. Use precision='float32'."
-        )
-
-
-def _products_in(precision, device):
-    """A context in which float32 factors meet in this precision."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def _copy(named_tensors):

@@ -290,7 +290,7 @@ def _as_groups(Y):
 
     The last column says "has no label", so that those rows are dealt out evenly too.
     """
-    labels = LabelCoder().fit_transform(Y)
+    labels = LabelCoder().fit_transform(Y, copy=False)
     if not sp.issparse(labels):
         # In pieces, for on the way there each 1 takes many bytes.
         pieces = np.array_split(labels, ceil(labels.size / 2**22))

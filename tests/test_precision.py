@@ -5,10 +5,10 @@ import pytest
 import torch
 from common import small, toy
 
+from skcgmvae._devices import check_precision
 from skcgmvae._files import read_tree, write_tree
 from skcgmvae._layers import product
 from skcgmvae._losses import CGMVAELoss
-from skcgmvae._training import check_precision
 
 X, Y = toy()
 BFLOAT = torch.bfloat16

@@ -13,7 +13,7 @@ from test_calibration import best_by_search
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._calibration import HeldOut
 from skcgmvae._callbacks import KeepBest
-from skcgmvae._training import resolve_device
+from skcgmvae._devices import resolve_device
 
 TINY = {
     "n_members": 1,

@@ -21,7 +21,7 @@ from benchmarks.accuracy.running import versions
 from benchmarks.records import append, read
 from benchmarks.speed.report import write
 from benchmarks.speed.tasks import MOST_ROUNDS, TASKS, measure
-from skcgmvae._training import resolve_device
+from skcgmvae._devices import resolve_device
 
 RESULTS = Path(__file__).parents[1] / "results"
 

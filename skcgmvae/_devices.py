@@ -1,0 +1,55 @@
+"""Where a network is trained, and how precisely its products are made there."""
+
+from contextlib import nullcontext
+
+import torch
+
+
+def resolve_device(device):
+    """The torch device meant by ``device``: ``"auto"``, a name or a torch.device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is no device that torch knows; use 'auto', 'cpu', "
+            "'cuda' or 'cuda:0'."
+        ) from error
+    if resolved.type == "cpu":
+        return resolved
+    try:
+        torch.empty(1, device=resolved).item()
+    except Exception as error:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch {torch.__version__} cannot "
+            f"use it here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
+        ) from error
+    return resolved
+
+
+def check_precision(precision, device):
+    """Refuse a precision that the device does not compute in."""
+    if precision == "float32":
+        return
+    can = device.type != "cuda" or torch.cuda.is_bf16_supported(
+        including_emulation=False
+    )
+    try:
+        with products_in(precision, device):
+            one = torch.ones(1, 1, device=device)
+            can = can and (one @ one).dtype == torch.bfloat16
+    except (RuntimeError, AssertionError):
+        can = False
+    if not can:
+        raise ValueError(
+            f"precision={precision!r} was asked for, but device={str(device)!r} cannot "
+            "compute in it. Use precision='float32'."
+        )
+
+
+def products_in(precision, device):
+    """A context in which float32 factors meet in this precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
