@@ -193,6 +193,20 @@ def test_the_other_tables(tmp_path):
             "LRAP, float32": 0.88,
             "LRAP, bfloat16": 0.87,
         },
+        ("scale", "labels"): {
+            "step_seconds": 0.7,
+            "predict_seconds": 4.0,
+            "top_k_seconds": 5.0,
+            "precision_at_1": 0.6,
+            "peak_mib": 3700.0,
+        },
+        ("scale", "sparse"): {
+            name: 2.0**20 * value
+            for value, name in enumerate(
+                "peak libraries arrays model gradient optimizer average".split(), 1
+            )
+        }
+        | {"epoch_s": 300.0, "ratio": 2.5},
         ("gpu", "yeast"): {"ours": 80.0, "ours_4_members": 160.0, "skorch": 10.0},
         ("gpu", "million"): {"rows_a_second": 3e6, "share": 0.55},
     }
@@ -203,6 +217,10 @@ def test_the_other_tables(tmp_path):
     assert row(text, "10000") == ["5000", "1"]
     assert row(text, "MLkNN") == ["2", "0.5"]
     assert row(text, "scene") == ["0.21", "0.22", "0.88", "0.87", "1"]
+    assert row(text, "peak of memory, MiB") == ["3700"]
+    assert row(text, "seconds an epoch") == ["300"]
+    assert row(text, "optimizer, MiB") == ["6"]
+    assert row(text, "the rest, in arrays") == ["2.5"]
     assert row(text, "ours_4_members") == ["160", "16"]
     assert "3e+06 rows a second, 55.0% of the FLOPs" in text
 

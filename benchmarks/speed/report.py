@@ -43,7 +43,8 @@ def text(records):
         versions = own[-1]["versions"]
         named = ", ".join(f"{name} {version}" for name, version in versions.items())
         lines += [f"Device {device}; {named}", ""]
-        for section in (step, curves, predict, peers, search, precision, gpu):
+        sections = step, curves, predict, peers, search, precision, scale, gpu
+        for section in sections:
             cases = medians(own, section.__name__)
             if cases:
                 lines += [*section(cases), ""]
@@ -188,6 +189,37 @@ def precision(cases):
             [[case, *map(of.get, columns), of["rounds"]] for case, of in cases.items()],
         ),
     ]
+
+
+def scale(cases):
+    lines = []
+    if "labels" in cases:
+        of = cases["labels"]
+        rows = [
+            ["seconds a step, 4,096 labels in each", of["step_seconds"]],
+            ["seconds of predict, 1,000 rows", of["predict_seconds"]],
+            ["seconds of predict_top_k, 1,000 rows, k=5", of["top_k_seconds"]],
+            ["precision at 1 after an epoch", of["precision_at_1"]],
+            ["peak of memory, MiB", of["peak_mib"]],
+        ]
+        lines += [
+            "A hundred thousand labels: 20,000 rows, 1,000 features, all sparse, one",
+            "network. Wanted: within 8 GiB.",
+            *table(["", ""], rows),
+        ]
+    if "sparse" in cases:
+        of = cases["sparse"]
+        names = "libraries", "arrays", "model", "gradient", "optimizer", "average"
+        rows = [[f"{name}, MiB", of[name] / 2**20] for name in ("peak", *names)]
+        rows.insert(0, ["seconds an epoch", of["epoch_s"]])
+        lines += [
+            *([""] if lines else []),
+            "A million CSR rows of 100,000 features, 20 stored, and 1,000 labels: one",
+            "epoch of one network in batches of 2,048. Wanted: beside libraries, model",
+            "with gradient, optimiser and average, at most 3 times the arrays.",
+            *table(["", ""], [*rows, ["the rest, in arrays", of["ratio"]]]),
+        ]
+    return lines
 
 
 def gpu(cases):

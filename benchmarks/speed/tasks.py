@@ -12,6 +12,7 @@ from itertools import count
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
@@ -22,6 +23,7 @@ from skorch.callbacks import Callback
 
 from benchmarks.accuracy.protocol import evaluate_probabilities, split
 from benchmarks.accuracy.running import peak_mib
+from benchmarks.speed import many_labels, wide_sparse
 from benchmarks.speed.plain import PlainLoop, SkorchLoop
 from skcgmvae import CGMVAEClassifier
 from skcgmvae.baselines import BinaryRelevance, MLkNN
@@ -70,12 +72,11 @@ def step(case, number, device):
     data, n_members = case.split()[0], int(case.split()[1])
     X, Y = random_data(*SIZES[data])
     n_steps = math.ceil(len(X) / 128)
-    n_epochs = 2 if n_members == 1 else 1
+    n_passes = math.ceil(50 / n_steps)  # an epoch is at least 50 steps, by default
     alone = {
         "n_members": n_members,
         "early_stopping": False,
-        "min_steps_per_epoch": 1,
-        "max_iter": n_epochs,
+        "max_iter": 1,
         "random_state": 0,
         "device": device,
     }
@@ -92,7 +93,7 @@ def step(case, number, device):
         return sum(model.history_[:, "dur"])
 
     def repeated(loop):
-        for _ in range(n_epochs):
+        for _ in range(n_passes):
             loop.epoch()
 
     contestants = {
@@ -104,7 +105,7 @@ def step(case, number, device):
         by_skorch = SkorchLoop(clf.net_, rows.X, rows.y.float()).initialize()
         contestants["skorch"] = lambda: repeated(by_skorch)
     seconds = in_turns(contestants, number)
-    scale = 1000 / n_steps / n_epochs
+    scale = 1000 / n_steps / n_passes
     measured = {name: scale * value for name, value in seconds.items()}
     return measured | {
         "whole_fit": scale * whole_fit[-1],
@@ -262,6 +263,8 @@ def search(case, number, device):
     measured = {"one": seconds(1), "threads": torch.get_num_threads()}
     measured |= {"cold": seconds(2), "two": seconds(2)}
     workers = Parallel(n_jobs=2)(delayed(torch.get_num_threads)() for _ in range(4))
+    # A process that multiprocessing has made waits for them at its end, five minutes.
+    get_reusable_executor().shutdown()
     torch.set_num_threads(1)
     return measured | {"one_thread": seconds(1), "threads_of_workers": max(workers)}
 
@@ -288,6 +291,16 @@ def precision(case, number, device):
         measured[f"log-loss, {name}"] = ranking["log-loss"]
         measured[f"LRAP, {name}"] = ranking["LRAP"]
     return measured
+
+
+# -- large data ----------------------------------------------------------------
+
+
+def scale(case, number, device):
+    """Training on a hundred thousand labels, or on a million wide sparse rows."""
+    if case == "labels":
+        return many_labels.measure(device=device)
+    return wide_sparse.measure(device=device, batch_size=2048)
 
 
 # -- a GPU ---------------------------------------------------------------------
@@ -370,11 +383,12 @@ TASKS = {
     "peers": ["yeast 2417", "bibtex 1000"],
     "search": ["yeast"],
     "precision": ["yeast", "scene"],
+    "scale": ["labels", "sparse"],
     "gpu": ["yeast", "million"],
 }
 
 # Of these no more rounds are needed, or could be waited for.
-MOST_ROUNDS = {"curves": 3, "peers": 1, "search": 3, "precision": 3}
+MOST_ROUNDS = {"curves": 3, "peers": 1, "search": 3, "precision": 3, "scale": 1}
 
 
 def measure(task, case, number, device):
