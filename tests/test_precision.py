@@ -100,6 +100,7 @@ def test_it_is_one_of_two():
         small(precision="float16").fit(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_a_device_that_cannot_refuses(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     for device in ("cuda", "meta"):
