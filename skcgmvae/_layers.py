@@ -258,7 +258,7 @@ class MultivariateProbit(nn.Module):
         return noise @ self.factor.mT
 
     def logits(self, mean):
-        """The log-odds of each label by itself, exact; (B, L) -> (B, L)."""
+        """The log-odds of each label by itself, without samples; (B, L) -> (B, L)."""
         deviation = torch.sqrt(1 + self.factor.square().sum(dim=-1))  # (L,)
         score = mean / deviation[..., None, :]
         return normal_cdf(score)[1] - normal_cdf(-score)[1]

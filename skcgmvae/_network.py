@@ -287,13 +287,10 @@ class CGMVAE(nn.Module):
 
     def forward(self, x):
         """Logits: w_x . w_l, and those of the linear path; (B, D) -> (B, K, L)."""
-        return stack_heads(
-            self.embed(x) @ self.label_embedding.mT, self._linear_logits(x)
-        )
-
-    def _linear_logits(self, x):
-        if self.linear_path is not None:
-            return LINEAR_SPEED * self.linear_path(x)
+        logits = self.embed(x) @ self.label_embedding.mT
+        if self.linear_path is None:
+            return stack_heads(logits)
+        return stack_heads(logits, LINEAR_SPEED * self.linear_path(x))
 
     def label_gaussians(self, label_embedding=None):
         """The mean and log-variance of each label's Gaussian; (A, d), (A, d)."""
@@ -376,9 +373,9 @@ class CGMVAE(nn.Module):
 
     def _embedding(self, hidden):
         embedding = self.to_embedding(hidden)
-        return (
-            F.normalize(embedding, dim=-1) if self.normalize == "feature" else embedding
-        )
+        if self.normalize == "feature":
+            embedding = F.normalize(embedding, dim=-1)
+        return embedding
 
     def _batch_gaussians(self, y, label_embedding):
         """Eq. 1 mixes positive labels only, so only those are encoded."""

@@ -197,15 +197,13 @@ class MultiLabelNet(NeuralNet):
             self.optimizer_.zero_grad()
             means = (sums / n_seen).tolist()  # the one wait for the device
             losses = dict(zip(step["terms"], means, strict=True))
+            # A term of what is no longer trained stays in the history, as NaN.
+            before = self.history[-2] if len(self.history) > 1 else {}
+            for name in before:
+                if name.startswith("train_"):
+                    self.history.record(name, float("nan"))
         else:
             losses = self._log_losses(held_out)
-        # A term of what is no longer trained stays in the history, as NaN.
-        before = self.history[-2] if len(self.history) > 1 else {}
-        losses = {
-            name.removeprefix(f"{prefix}_"): float("nan")
-            for name in before
-            if name.startswith(f"{prefix}_")
-        } | losses
         for name, loss in losses.items():
             self.history.record(f"{prefix}_{name}", loss)
         # What skorch's Checkpoint goes by.

@@ -37,6 +37,14 @@ SIZES = {
     "bibtex": (7395, 1836, 159, 2.4),
 }
 
+# What the trainings have in common that are timed by the pass.
+ONE_PASS = {
+    "n_members": 1,
+    "early_stopping": False,
+    "min_steps_per_epoch": 1,
+    "random_state": 0,
+}
+
 
 def random_data(n_rows, n_features, n_labels, n_positive=4.0, seed=0):
     """Features that are noise, float32, and labels that some of them tell of."""
@@ -161,14 +169,7 @@ def curves(case, number, device):
     axis, size = case.split()
     size = FIXED | {axis: int(size)}
     X, Y = random_data(*size.values())
-    clf = CGMVAEClassifier(
-        n_members=1,
-        early_stopping=False,
-        min_steps_per_epoch=1,
-        max_iter=2,
-        random_state=0,
-        device=device,
-    )
+    clf = CGMVAEClassifier(**ONE_PASS, max_iter=2, device=device)
     clone(clf).fit(X[:200], Y[:200])
     before = peak_mib()
     start = time.perf_counter()
@@ -313,14 +314,7 @@ def gpu(case, number, device):
 
 def beside_skorch(number, device):
     X, Y = random_data(*SIZES["yeast"])
-    clf = CGMVAEClassifier(
-        n_members=1,
-        early_stopping=False,
-        min_steps_per_epoch=1,
-        max_iter=20,
-        random_state=0,
-        device=device,
-    ).fit(X, Y)
+    clf = CGMVAEClassifier(**ONE_PASS, max_iter=20, device=device).fit(X, Y)
     rows = clf._rows(clf.net_, X, Y, None)
     by_skorch = SkorchLoop(clf.net_, rows.X.cpu(), rows.y.float().cpu()).initialize()
 
