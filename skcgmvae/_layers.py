@@ -132,13 +132,17 @@ class InputLinear(nn.Module):
         self.register_buffer("offset", offset, persistent=offset is not None)
 
     def forward(self, x):
-        if not isinstance(x, SparseRows):
-            return product(x, self.weight, self.bias)
-        out = self._sparse(x)
-        return out if self.bias is None else out + self.bias[..., None, :]
+        return self.by(self.weight, self.bias, x)
 
-    def _sparse(self, x):
-        *members, n_features, out_features = self.weight.shape
+    def by(self, weight, bias, x):
+        """What the layer would give with these in the place of its parameters."""
+        if not isinstance(x, SparseRows):
+            return product(x, weight, bias)
+        out = self._sparse(weight, x)
+        return out if bias is None else out + bias[..., None, :]
+
+    def _sparse(self, weight, x):
+        *members, n_features, out_features = weight.shape
         parts = [x]
         if self.offset is not None:
             # One more row of the same product: few columns are centred, and the
@@ -154,7 +158,7 @@ class InputLinear(nn.Module):
             n_stored += len(part.columns)
         sums = F.embedding_bag(
             torch.cat([part.columns for part in parts]),
-            self.weight.flatten(0, -2),
+            weight.flatten(0, -2),
             torch.cat(starts),
             mode="sum",
             per_sample_weights=torch.cat([part.values for part in parts]),
@@ -267,8 +271,6 @@ class MultivariateProbit(nn.Module):
 class _WithSquares(torch.autograd.Function):
     """See :func:`with_squares`."""
 
-    BLOCK = 2**18  # numbers; they stay in the processor's cache
-
     @staticmethod
     def forward(ctx, weight):
         ctx.save_for_backward(weight)
@@ -279,12 +281,7 @@ class _WithSquares(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, squares_gradient):
         (weight,) = ctx.saved_tensors
-        factor = 2 * squares_gradient[..., None, None]
-        rows = max(1, _WithSquares.BLOCK // weight.shape[-1])
-        blocks = (part.split(rows, dim=-2) for part in (gradient, weight))
-        for gradient_block, weight_block in zip(*blocks, strict=True):
-            gradient_block += weight_block * factor
-        return gradient
+        return gradient.addcmul_(weight, squares_gradient[..., None, None], value=2)
 
 
 def with_squares(weight):
@@ -308,10 +305,18 @@ def product(x, weight, bias=None):
     """
     if x.ndim > weight.ndim and len(x) == 1:
         return product(x.squeeze(0), weight, bias).unsqueeze(0)
-    out = (x @ weight).to(weight.dtype)
-    if bias is not None:
-        out += bias if bias.ndim == 1 else bias.unsqueeze(-2)
-    return out
+    if bias is not None and bias.ndim > 1:
+        bias = bias.unsqueeze(-2)
+    with_bias = _WITH_BIAS.get((x.ndim, weight.ndim))
+    # Under autocast, that would round the bias, and the sum with it.
+    if bias is None or with_bias is None or torch.is_autocast_enabled(x.device.type):
+        out = (x @ weight).to(weight.dtype)
+        return out if bias is None else out.add_(bias)
+    return with_bias(bias, x, weight)
+
+
+# Products that begin with a bias: for few rows, to add it afterwards takes as long.
+_WITH_BIAS = {(2, 2): torch.addmm, (3, 3): torch.baddbmm}
 
 
 def side_by_side(x):

@@ -37,9 +37,10 @@ def component_log_densities(z, mean, log_variance):
     centre = mean.detach().mean(dim=-2, keepdim=True)
     z, mean = z - centre, mean - centre
     precision = torch.exp(-log_variance)
-    constant = (mean**2 * precision + log_variance + LOG_2PI).sum(dim=-1)  # (A,)
-    quadratic = z**2 @ precision.mT - 2 * z @ (mean * precision).mT
-    return -0.5 * (quadratic + constant[..., None, :])
+    scaled = mean * precision
+    constant = (mean * scaled + log_variance + LOG_2PI).sum(dim=-1)  # (A,)
+    squares = z.square() @ precision.mT + constant[..., None, :]
+    return z @ scaled.mT - 0.5 * squares
 
 
 def mixture_log_density(z, mixture):
@@ -199,7 +200,8 @@ def cosine_similarity(product, embedding, label_embedding):
     eps = torch.finfo(product.dtype).eps
     rows = embedding.norm(dim=-1, keepdim=True).clamp_min(eps)  # (..., B, 1)
     labels = label_embedding.norm(dim=-1).clamp_min(eps)  # (L,)
-    return product / rows / labels[..., None, :]
+    # Gradients of a product take half the time of those of a quotient.
+    return product * rows.reciprocal() * labels.reciprocal()[..., None, :]
 
 
 class CGMVAELoss(nn.Module):
@@ -252,7 +254,9 @@ class CGMVAELoss(nn.Module):
             for name, weight in self.weights.items()
             if weight and self._is_trained(name, output)
         }
-        loss = sum(self.weights[name] * term for name, term in terms.items())
+        loss = y.new_zeros(())
+        for name, term in terms.items():
+            loss = loss.add(term, alpha=self.weights[name])
         return {"loss": loss, **terms}
 
     @staticmethod
@@ -278,7 +282,8 @@ class CGMVAELoss(nn.Module):
             similarity = cosine_similarity(
                 similarity, output.embedding, output.label_embedding
             )
-        similarity = similarity / self.temperature
+        if self.temperature != 1:
+            similarity = similarity / self.temperature
         weight = self._label_weight(output)
         return self._over_branches(contrastive_loss(similarity, y, weight))
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from skcgmvae._label_sample import LabelSample, draw_labels
@@ -352,17 +351,15 @@ class CGMVAE(nn.Module):
         path = self.linear_path
         if path is None or not path.weight.requires_grad:
             return {}
-        parameters = dict(path.named_parameters())
         if sample is None:
-            parameters["weight"], squares = with_squares(path.weight)
+            weight, squares = with_squares(path.weight)
+            bias = path.bias
         else:
-            parameters = {
-                name: parameter.index_select(-1, sample.labels)
-                for name, parameter in parameters.items()
-            }
-            squares = parameters["weight"].square().sum(dim=-2) * sample.weight  # (L,)
+            weight = path.weight.index_select(-1, sample.labels)
+            bias = path.bias.index_select(-1, sample.labels)
+            squares = weight.square().sum(dim=-2) * sample.weight  # (L,)
             squares = squares.sum(dim=-1)
-        logits = LINEAR_SPEED * functional_call(path, parameters, (x,))
+        logits = LINEAR_SPEED * path.by(weight, bias, x)
         penalty = self.penalty * squares[..., None]
         return {"linear_logits": logits, "linear_penalty": penalty}
 

@@ -129,13 +129,20 @@ class MultiLabelNet(NeuralNet):
         # digits in bfloat16.
         with products_in(self.precision, self.device):
             output = self.module_.training_output(x["x"], y)
-        terms = self._weighted_means(self.criterion_(output, y), x)
-        terms["loss"].backward()
-        terms["loss"].detach_()
+        terms = self.criterion_(output, y)
+        weight = x.get("sample_weight")
+        if weight is not None:
+            terms = {name: weight * term for name, term in terms.items()}
+        names = list(terms)
+        with torch.no_grad():
+            means = torch.stack(list(terms.values())).flatten(1).mean(dim=1)
+            heads = output.heads.flatten(0, -3)
+        terms["loss"].mean().backward()
         return {
-            "loss": terms["loss"],
-            "terms": terms,
-            "y_pred": output.heads.detach().flatten(0, -3),
+            "loss": means[names.index("loss")],
+            "terms": names,
+            "means": means,
+            "y_pred": heads,
         }
 
     def validation_step(self, batch, **fit_params):
@@ -158,16 +165,6 @@ class MultiLabelNet(NeuralNet):
         own = x["x"].ndim == 3
         return logits.flatten(0, 1) if own else logit_of_mean_probability(logits)
 
-    @staticmethod
-    def _weighted_means(terms, x):
-        """The mean of each term over the rows; only the loss has a gradient."""
-        weight = x.get("sample_weight")
-        means = {}
-        for name, term in terms.items():
-            term = term if name == "loss" else term.detach()
-            means[name] = (term if weight is None else weight * term).mean()
-        return means
-
     # -- one epoch ---------------------------------------------------------------
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -186,7 +183,7 @@ class MultiLabelNet(NeuralNet):
             if training:
                 # In place: a new tensor a step, among large ones that come and go,
                 # would keep the memory between from being used again.
-                terms = n_rows * torch.stack(list(step["terms"].values()))
+                terms = n_rows * step["means"]
                 sums = sums.add_(terms) if n_seen else terms
                 n_seen += n_rows
             else:
