@@ -19,10 +19,12 @@ from torch.nn import functional as F
 LOG_2PI = math.log(2 * math.pi)
 
 
-def gaussian_log_density(z, mean, log_variance):
-    """log N(z | mean, diag(variance)); all (..., d) -> (...)."""
-    squared = (z - mean) ** 2 * torch.exp(-log_variance)
-    return -0.5 * (squared + log_variance + LOG_2PI).sum(dim=-1)
+def sample_log_density(noise, log_variance):
+    """log q(z) of z = mean + noise * deviation, a sample of N(mean, diag(variance)).
+
+    Both (..., d) -> (...).
+    """
+    return -0.5 * (noise.square() + log_variance + LOG_2PI).sum(dim=-1)
 
 
 def component_log_densities(z, mean, log_variance):
@@ -52,7 +54,7 @@ def mixture_log_density(z, mixture):
 
     z (..., B, d), a :class:`~skcgmvae._network.GaussianMixture` -> (..., B).
     """
-    empty = -0.5 * (z**2 + LOG_2PI).sum(dim=-1)
+    empty = -0.5 * (z.square() + LOG_2PI).sum(dim=-1)
     if mixture.mean.shape[-2] == 0:
         return empty
     n_positive = mixture.membership.sum(dim=-1)  # (B,)
@@ -66,12 +68,13 @@ def mixture_log_density(z, mixture):
     return torch.where(is_empty, empty, mixed)
 
 
-def kl_to_mixture(z, mean, log_variance, mixture):
+def kl_to_mixture(z, noise, log_variance, mixture):
     """KL[q(z|x) || p(z|y)], Eq. 3, estimated at samples of q.
 
-    z (S, B, d), mean and log_variance (B, d) -> (B,), the mean over the samples.
+    z = mean + noise * deviation and noise (S, B, d), log_variance (B, d) -> (B,), the
+    mean over the samples.
     """
-    log_q = gaussian_log_density(z, mean, log_variance)
+    log_q = sample_log_density(noise, log_variance)
     return (log_q - mixture_log_density(z, mixture)).mean(dim=0)
 
 
@@ -267,7 +270,7 @@ class CGMVAELoss(nn.Module):
     def _kl(self, output, y):
         if self.prior == "gaussian":
             return kl_to_standard_normal(output.mean, output.log_variance)
-        return kl_to_mixture(output.z, output.mean, output.log_variance, output.prior)
+        return kl_to_mixture(output.z, output.noise, output.log_variance, output.prior)
 
     def _recon(self, output, y):
         loss = {

@@ -56,6 +56,7 @@ class CGMVAEOutput(NamedTuple):
 
     mean: torch.Tensor | None = None  # (B, d), of q(z|x)
     log_variance: torch.Tensor | None = None  # (B, d)
+    noise: torch.Tensor | None = None  # (S, B, d), of N(0, I), of which z is made
     z: torch.Tensor | None = None  # (S, B, d), samples of q(z|x)
     prior: GaussianMixture | None = None
     embedding: torch.Tensor | None = None  # (S or S + 1, B, E), w_x
@@ -335,6 +336,7 @@ class CGMVAE(nn.Module):
         return CGMVAEOutput(
             mean=mean,
             log_variance=log_variance,
+            noise=noise,
             z=z,
             prior=gaussians if self.uses_mixture else None,
             embedding=embedding,

@@ -16,11 +16,11 @@ from skcgmvae._losses import (
     contrastive_loss,
     cosine_similarity,
     cross_entropy_loss,
-    gaussian_log_density,
     gaussian_reconstruction_loss,
     kl_to_mixture,
     kl_to_standard_normal,
     mixture_log_density,
+    sample_log_density,
 )
 from skcgmvae._network import CGMVAEOutput, GaussianMixture
 
@@ -82,10 +82,27 @@ def test_component_log_densities_are_those_of_torch():
         assert_close(found[..., component], expected.log_prob(z).sum(dim=-1))
 
 
-def test_gaussian_log_density_is_that_of_torch():
-    z, mean, log_variance = (doubles(4, 5, seed=seed) for seed in range(3))
+def sampled(noise, mean, log_variance):
+    return mean + noise * torch.exp(log_variance / 2)
+
+
+def test_log_density_of_a_sample_is_that_of_torch():
+    noise, mean, log_variance = (doubles(4, 5, seed=seed) for seed in range(3))
+    z = sampled(noise, mean, log_variance)
     expected = normal(mean, log_variance).log_prob(z)
-    assert_close(gaussian_log_density(z, mean, log_variance), expected)
+    assert_close(sample_log_density(noise, log_variance), expected)
+
+
+def test_log_density_of_a_sample_has_the_gradients_of_torch():
+    noise, mean, log_variance = (doubles(4, 5, seed=seed) for seed in range(3))
+    leaves = [mean.requires_grad_(), log_variance.requires_grad_()]
+    z = sampled(noise, mean, log_variance)
+    expected = torch.autograd.grad(normal(mean, log_variance).log_prob(z).sum(), leaves)
+    (found,) = torch.autograd.grad(
+        sample_log_density(noise, log_variance).sum(), leaves[1:]
+    )
+    assert_close(found, expected[1])
+    assert_close(torch.zeros_like(mean), expected[0])
 
 
 @pytest.mark.parametrize("membership", MEMBERSHIPS.values(), ids=MEMBERSHIPS)
@@ -133,8 +150,9 @@ def test_labels_outside_of_a_row_do_not_matter_to_it():
 
 def test_kl_estimate_at_given_samples_is_that_of_torch():
     mixture = mixture_of(MEMBERSHIPS["none, one, some and all"])
-    z, mean, log_variance = doubles(6, 4, 5), doubles(4, 5, seed=3), doubles(4, 5)
-    found = kl_to_mixture(z, mean, log_variance, mixture)
+    noise, mean, log_variance = doubles(6, 4, 5), doubles(4, 5, seed=3), doubles(4, 5)
+    z = sampled(noise, mean, log_variance)
+    found = kl_to_mixture(z, noise, log_variance, mixture)
     q = normal(mean, log_variance)
     expected = [
         q.log_prob(sample) - torch_mixture_log_density(sample, mixture) for sample in z
@@ -142,14 +160,16 @@ def test_kl_estimate_at_given_samples_is_that_of_torch():
     assert_close(found, torch.stack(expected).mean(dim=0))
 
 
-def many_samples(mean, log_variance, n=200_000):
-    return mean + doubles(n, *mean.shape, seed=9) * torch.exp(log_variance / 2)
+def kl_at_many_samples(mean, log_variance, mixture, n=200_000):
+    noise = doubles(n, *mean.shape, seed=9)
+    z = sampled(noise, mean, log_variance)
+    return kl_to_mixture(z, noise, log_variance, mixture)
 
 
 def test_kl_estimate_for_one_component_tends_to_the_exact_kl():
     mean, log_variance = doubles(2, 3, seed=4), doubles(2, 3, seed=5)
     mixture = mixture_of([[0, 1, 0], [0, 0, 1]], d=3)
-    found = kl_to_mixture(many_samples(mean, log_variance), mean, log_variance, mixture)
+    found = kl_at_many_samples(mean, log_variance, mixture)
     expected = td.kl_divergence(
         normal(mean, log_variance), normal(mixture.mean[1:], mixture.log_variance[1:])
     )
@@ -159,7 +179,7 @@ def test_kl_estimate_for_one_component_tends_to_the_exact_kl():
 def test_kl_estimate_for_two_components_tends_to_the_integral():
     mean, log_variance = torch.tensor([[0.4]]).double(), torch.tensor([[-0.5]]).double()
     mixture = mixture_of([[1, 0, 1]], d=1)
-    found = kl_to_mixture(many_samples(mean, log_variance), mean, log_variance, mixture)
+    found = kl_at_many_samples(mean, log_variance, mixture)
     grid = torch.linspace(-12, 12, 20_001, dtype=torch.float64)[:, None]
     prior = td.MixtureSameFamily(
         td.Categorical(torch.tensor([0.5, 0.5], dtype=torch.float64)),
@@ -343,10 +363,13 @@ def make_output(
 
     blocks = samples + branch
     embedding, label_embedding = leaf(blocks, rows, 6, seed=4), leaf(labels, 6, seed=5)
+    mean, log_variance = leaf(rows, d, seed=1), leaf(rows, d, seed=2)
+    noise = doubles(samples, rows, d, seed=3).to(dtype)
     return CGMVAEOutput(
-        mean=leaf(rows, d, seed=1),
-        log_variance=leaf(rows, d, seed=2),
-        z=leaf(samples, rows, d, seed=3),
+        mean=mean,
+        log_variance=log_variance,
+        noise=noise,
+        z=sampled(noise, mean, log_variance),
         prior=GaussianMixture(
             leaf(labels, d, seed=6), leaf(labels, d, seed=7), Y.bool()
         )
@@ -395,13 +418,14 @@ def test_cross_entropy_of_extreme_logits_is_right_in_float32():
 @pytest.mark.parametrize("log_variance", [-6.0, 6.0])
 @pytest.mark.parametrize("distance", [0.0, 1e3, 1e6])
 def test_kl_is_safe_at_huge_distances_in_float32(y, log_variance, distance):
-    z = torch.full((2, 4, 5), distance, requires_grad=True)
-    mean = torch.zeros(4, 5, requires_grad=True)
+    mean = torch.full((4, 5), distance, requires_grad=True)
     prior_mean = torch.full((4, 5), -distance, requires_grad=True)
     variances = [torch.full((4, 5), log_variance, requires_grad=True) for _ in range(2)]
     mixture = GaussianMixture(prior_mean, variances[1], y > 0)
-    loss = kl_to_mixture(z, mean, variances[0], mixture)
-    assert_safe(loss, z, mean, prior_mean, *variances)
+    noise = doubles(2, 4, 5).float()
+    z = sampled(noise, mean, variances[0])
+    loss = kl_to_mixture(z, noise, variances[0], mixture)
+    assert_safe(loss, mean, prior_mean, *variances)
 
 
 def test_zero_embeddings_are_safe():
@@ -590,7 +614,7 @@ def test_rows_are_independent_of_their_order_and_company():
         prior=output.prior._replace(membership=output.prior.membership[order]),
         **{
             name: getattr(output, name)[:, order]
-            for name in ("z", "embedding", "logits", "reconstruction")
+            for name in ("noise", "z", "embedding", "logits", "reconstruction")
         },
     )
     assert_close(criterion(some, Y[order])["loss"], criterion(output, Y)["loss"][order])
