@@ -186,7 +186,6 @@ class MultiLabelNet(NeuralNet):
             if training:
                 # In place: a new tensor a step, among large ones that come and go,
                 # would keep the memory between from being used again.
-                names = list(step["terms"])
                 terms = n_rows * torch.stack(list(step["terms"].values()))
                 sums = sums.add_(terms) if n_seen else terms
                 n_seen += n_rows
@@ -194,6 +193,7 @@ class MultiLabelNet(NeuralNet):
                 held_out.append(_held_out(batch, step))
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
+            names = step.get("terms")
             del batch, x, y, step  # or they would stay until the next step is done
         if training:  # room for copies of the weights, which are as large
             self.optimizer_.zero_grad()
