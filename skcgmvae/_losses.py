@@ -95,15 +95,14 @@ def contrastive_loss(similarity, y, label_weight=None):
 
     similarity (..., B, L), the exponents w_x . w_l / tau; y (B, L) -> (..., B).
     A row without labels has no positives and costs nothing. With ``label_weight`` (L,)
-    each label counts as so many in the denominator: sampled softmax.
+    each label counts as so many in the denominator, a positive one as 1: sampled
+    softmax.
     """
     n_positive = y.sum(dim=-1)  # (B,)
+    if label_weight is not None:
+        similarity = similarity + label_weight.log()
     # Its gradient takes a third of the time, and of the memory, of logsumexp's.
-    if label_weight is None:
-        log_share = similarity.log_softmax(dim=-1)
-    else:
-        log_weight = label_weight.log()
-        log_share = (similarity + log_weight).log_softmax(dim=-1) - log_weight
+    log_share = similarity.log_softmax(dim=-1)
     loss = -(log_share * y).sum(dim=-1) / n_positive.clamp_min(1)
     return loss.masked_fill(n_positive == 0, 0)
 
