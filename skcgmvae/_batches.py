@@ -42,13 +42,19 @@ class Streamed:
         self.matrix = matrix
         self.scaler = scaler
         self.shape = matrix.shape
+        self._in_file = is_memory_mapped(matrix)
 
     def __getitem__(self, rows):
+        if not self._in_file:
+            return self._read(rows)
         # From the front of a file to its back, and once what several members want.
         rows, place = np.unique(rows, return_inverse=True)
+        return self._read(rows)[place]
+
+    def _read(self, rows):
         if self.scaler is None:
-            return self.matrix[rows][place]
-        return self.scaler.transform(self.matrix, rows)[place]
+            return self.matrix[rows]
+        return self.scaler.transform(self.matrix, rows)
 
 
 class Rows(Dataset):
@@ -159,8 +165,9 @@ class Batches:
         rows = self.dataset.index
         for _ in range(self.n_passes):
             if self.shuffle:
-                order = torch.rand(rows.shape, dtype=torch.float64).argsort(dim=-1)
-                rows = self.dataset.index.gather(-1, order)
+                chance = torch.rand(rows.shape, dtype=torch.float64)
+                rows = self.dataset.index.gather(-1, chance.argsort(dim=-1))
+                del chance  # of millions of rows much memory
             for batch in torch.tensor_split(rows, self.n_batches, dim=-1):
                 yield self.dataset.take(batch)
 

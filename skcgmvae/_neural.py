@@ -12,6 +12,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
@@ -120,12 +121,13 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             rows = self._rows(net, X, Y, sample_weight)
             if valid is not None:
                 net.train_split = predefined_split(rows.only(valid))
+            rows = rows.only(train)
             callbacks = dict(net.callbacks_)
             with (
                 callbacks["keep_training"].attached(file),
                 callbacks["scikit_learn"].attached(self, *given),
             ):
-                net.partial_fit(rows.only(train))
+                net.partial_fit(rows)
         self._finish(net)
         return self
 
@@ -302,8 +304,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         return seeded(seed, resolve_device(self.device))
 
     def _rows(self, net, X, Y, sample_weight):
-        """The rows, where the net trains: scaled, or to be where they lie in a file."""
-        if is_memory_mapped(X):
+        """The rows, where the net trains: scaled, or to be batch by batch.
+
+        A dense X in memory is moved to the device whole. Of other rows a scaled copy
+        would be one more.
+        """
+        if issparse(X) or is_memory_mapped(X):
             X = Streamed(X, self._scaler)
         else:
             X = self._scaler.transform(X)

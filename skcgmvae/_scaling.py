@@ -79,11 +79,12 @@ class FeatureScaler:
         if sp.issparse(X):
             X = X if rows is None else X[rows]
             data = np.empty(X.nnz, dtype=np.float32)
+            is_centred = self.center_.any()
             for start in range(0, X.nnz, CHUNK_VALUES):
                 part = slice(start, start + CHUNK_VALUES)
                 columns = X.indices[part]
                 factor = self.factor_[columns]
-                offset = self.center_[columns] * factor
+                offset = self.center_[columns] * factor if is_centred else 0.0
                 with np.errstate(over="ignore"):
                     values = X.data[part] * factor
                 data[part] = np.clip(values, offset - REACH, offset + REACH)

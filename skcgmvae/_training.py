@@ -190,10 +190,12 @@ class MultiLabelNet(NeuralNet):
                 held_out.append(_held_out(batch, step))
             self.history.record_batch(f"{prefix}_batch_size", n_rows)
             self.notify("on_batch_end", batch=batch, training=training, **step)
+            names = step.get("terms")
+            del batch, x, y, step  # or they would stay until the next step is done
         if training:  # room for copies of the weights, which are as large
             self.optimizer_.zero_grad()
             means = (sums / n_seen).tolist()  # the one wait for the device
-            losses = dict(zip(step["terms"], means, strict=True))
+            losses = dict(zip(names, means, strict=True))
             # A term of what is no longer trained stays in the history, as NaN.
             before = self.history[-2] if len(self.history) > 1 else {}
             for name in before:

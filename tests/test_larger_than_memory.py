@@ -134,6 +134,20 @@ def test_labels_that_are_bytes_are_read_where_they_are(tmp_path):
     assert trained_on[-1].dtype == torch.uint8
 
 
+@pytest.mark.parametrize("scale_features", [True, False])
+def test_sparse_rows_are_scaled_batch_by_batch(scale_features):
+    trained_on = []
+
+    class Look(Callback):
+        def on_train_begin(self, net, X, **kwargs):
+            trained_on.append(X.X)
+
+    x = sp.csr_matrix(X / X.max())
+    small(callbacks=[Look()], scale_features=scale_features).fit(x, Y)
+    for part in ("data", "indices", "indptr"):
+        assert np.shares_memory(*(getattr(m, part) for m in (trained_on[0].matrix, x)))
+
+
 LIMITED = """
 import resource, sys
 import numpy as np

@@ -1,6 +1,7 @@
 """The training loop: averages, the best epoch, going on, devices."""
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -360,6 +361,21 @@ def test_gradients_are_gone_when_weights_are_copied():
     recorded(max_iter=2, callbacks=[Look()])
     assert seen
     assert all(gradient is None for gradient in seen)
+
+
+def test_a_step_is_gone_when_the_next_begins():
+    kept, left = [], []
+
+    class Look(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            left.extend(ref() is not None for ref in kept)
+            kept.clear()
+
+        def on_batch_end(self, net, batch, y_pred, **kwargs):
+            kept.extend(map(weakref.ref, (batch[0]["x"], batch[1], y_pred)))
+
+    CGMVAEClassifier(**TINY, max_iter=2, callbacks=[Look()]).fit(X, Y)
+    assert left and not any(left)
 
 
 # -- going on --------------------------------------------------------------------
