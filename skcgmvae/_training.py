@@ -12,6 +12,7 @@ Nothing here knows which model it is.
 
 import math
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
+from skcgmvae._compiled import CompiledLosses, explain_compiler
 from skcgmvae._devices import products_in
 
 # Logits of all heads and members that are in memory in float64 at a time.
@@ -44,6 +46,9 @@ class MultiLabelNet(NeuralNet):
         keeps the weights themselves.
     precision : {"float32", "bfloat16"}
         Of the matrix products that a module makes in training.
+    compile : bool
+        Compile the losses of a step (:mod:`skcgmvae._compiled`), where skorch would
+        compile the ``forward`` of module and criterion.
     callbacks, **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -53,6 +58,7 @@ class MultiLabelNet(NeuralNet):
         self.precision = precision
         self.average_weights_ = None
         self.held_out_ = None
+        self.compiled_ = None
         self.stop_requested_ = False
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
@@ -64,6 +70,9 @@ class MultiLabelNet(NeuralNet):
     def _default_callbacks(self):
         return [("epoch_timer", EpochTimer())]
 
+    def torch_compile(self, module, name):
+        return module
+
     # -- the loop ----------------------------------------------------------------
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
@@ -71,7 +80,8 @@ class MultiLabelNet(NeuralNet):
         n_epochs = len(self.history) if self.initialized_ else 0
         before = _copy(self.module_.named_parameters()) if n_epochs else None
         try:
-            return super().partial_fit(X, y, classes, **fit_params)
+            with explain_compiler() if self.compile else nullcontext():
+                return super().partial_fit(X, y, classes, **fit_params)
         except BaseException:
             self.average_weights_ = self.held_out_ = None
             for _, callback in getattr(self, "callbacks_", ()):
@@ -83,7 +93,8 @@ class MultiLabelNet(NeuralNet):
                 del self.history[n_epochs:]
             raise
         finally:
-            self.train_split = None  # the model does not keep the data
+            # The model does not keep the data, nor how they were seen.
+            self.train_split = self.compiled_ = None
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""
@@ -125,18 +136,17 @@ class MultiLabelNet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         x, y = batch
-        # The losses stay outside: densities whose squares are expanded lose too many
-        # digits in bfloat16.
-        with products_in(self.precision, self.device):
-            output = self.module_.training_output(x["x"], y)
-        terms = self._weighted_means(self.criterion_(output, y), x)
+        terms, heads = (self.compiled_ or _losses)(
+            self.module_,
+            self.criterion_,
+            self.precision,
+            x["x"],
+            y,
+            x.get("sample_weight"),
+        )
         terms["loss"].backward()
         terms["loss"].detach_()
-        return {
-            "loss": terms["loss"],
-            "terms": terms,
-            "y_pred": output.heads.detach().flatten(0, -3),
-        }
+        return {"loss": terms["loss"], "terms": terms, "y_pred": heads.flatten(0, -3)}
 
     def validation_step(self, batch, **fit_params):
         x, y = batch
@@ -157,16 +167,6 @@ class MultiLabelNet(NeuralNet):
             return logits
         own = x["x"].ndim == 3
         return logits.flatten(0, 1) if own else logit_of_mean_probability(logits)
-
-    @staticmethod
-    def _weighted_means(terms, x):
-        """The mean of each term over the rows; only the loss has a gradient."""
-        weight = x.get("sample_weight")
-        means = {}
-        for name, term in terms.items():
-            term = term if name == "loss" else term.detach()
-            means[name] = (term if weight is None else weight * term).mean()
-        return means
 
     # -- one epoch ---------------------------------------------------------------
 
@@ -230,6 +230,7 @@ class MultiLabelNet(NeuralNet):
 
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
+        self.compiled_ = CompiledLosses(_losses) if self.compile else None
         self.n_averaged_ = 0
         if self.ema_decay:
             self.average_weights_ = _copy(self.module_.named_parameters())
@@ -365,6 +366,22 @@ class MultiLabelNet(NeuralNet):
                 part = function(x["x"])
             yield part, min(n_rows, Chunks.size)
             n_rows -= Chunks.size
+
+
+def _losses(module, criterion, precision, x, y, weight):
+    """The mean of each term of a batch, and the logits of the heads.
+
+    Only the loss has a gradient.
+    """
+    # The losses stay outside: densities whose squares are expanded lose too many
+    # digits in bfloat16.
+    with products_in(precision, y.device):
+        output = module.training_output(x, y)
+    means = {}
+    for name, term in criterion(output, y).items():
+        term = term if name == "loss" else term.detach()
+        means[name] = (term if weight is None else weight * term).mean()
+    return means, output.heads.detach()
 
 
 def _mean_probabilities(logits):
