@@ -4,12 +4,12 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcgmvae._compiled import check_compilable
 from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import CGMVAE
 from skcgmvae._neural import BaseNeuralClassifier
 from skcgmvae._spaces import LearntSpaces
+from skcgmvae._step import check_compilable
 
 
 class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):

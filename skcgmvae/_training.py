@@ -23,8 +23,7 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
-from skcgmvae._compiled import CompiledLosses, explain_compiler
-from skcgmvae._devices import products_in
+from skcgmvae._step import CompiledLosses, explain_compiler, step_losses
 
 # Logits of all heads and members that are in memory in float64 at a time.
 BLOCK = 2**20
@@ -47,8 +46,8 @@ class MultiLabelNet(NeuralNet):
     precision : {"float32", "bfloat16"}
         Of the matrix products that a module makes in training.
     compile : bool
-        Compile the losses of a step (:mod:`skcgmvae._compiled`), where skorch would
-        compile the ``forward`` of module and criterion.
+        Compile the losses of a step (:mod:`skcgmvae._step`), where skorch would compile
+        the ``forward`` of module and criterion.
     callbacks, **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -136,14 +135,9 @@ class MultiLabelNet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         x, y = batch
-        terms, heads = (self.compiled_ or _losses)(
-            self.module_,
-            self.criterion_,
-            self.precision,
-            x["x"],
-            y,
-            x.get("sample_weight"),
-        )
+        model = self.module_, self.criterion_, self.precision
+        weight = x.get("sample_weight")
+        terms, heads = (self.compiled_ or step_losses)(*model, x["x"], y, weight)
         terms["loss"].backward()
         terms["loss"].detach_()
         return {"loss": terms["loss"], "terms": terms, "y_pred": heads.flatten(0, -3)}
@@ -230,7 +224,7 @@ class MultiLabelNet(NeuralNet):
 
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
-        self.compiled_ = CompiledLosses(_losses) if self.compile else None
+        self.compiled_ = CompiledLosses() if self.compile else None
         self.n_averaged_ = 0
         if self.ema_decay:
             self.average_weights_ = _copy(self.module_.named_parameters())
@@ -366,22 +360,6 @@ class MultiLabelNet(NeuralNet):
                 part = function(x["x"])
             yield part, min(n_rows, Chunks.size)
             n_rows -= Chunks.size
-
-
-def _losses(module, criterion, precision, x, y, weight):
-    """The mean of each term of a batch, and the logits of the heads.
-
-    Only the loss has a gradient.
-    """
-    # The losses stay outside: densities whose squares are expanded lose too many
-    # digits in bfloat16.
-    with products_in(precision, y.device):
-        output = module.training_output(x, y)
-    means = {}
-    for name, term in criterion(output, y).items():
-        term = term if name == "loss" else term.detach()
-        means[name] = (term if weight is None else weight * term).mean()
-    return means, output.heads.detach()
 
 
 def _mean_probabilities(logits):

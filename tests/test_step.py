@@ -1,7 +1,6 @@
-"""Compiled steps: as many graphs as there are shapes, and the results of plain steps."""
+"""Compiled steps: one graph for each shape, and the results of plain steps."""
 
 import copy
-import functools
 import pickle
 
 import numpy as np
@@ -12,7 +11,7 @@ from common import small, toy
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from skcgmvae import CGMVAEClassifier, _compiled
+from skcgmvae import CGMVAEClassifier, _step
 
 # What inductor imports.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -20,26 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 X, Y = toy()
 # One that few batches have.
 Y = np.column_stack([Y, np.arange(len(Y)) % 50 == 7])
-
-
-@pytest.fixture
-def graphs(monkeypatch):
-    """A compiler that takes no time; what it has been given to compile, in a list."""
-    given = []
-
-    def backend(graph, inputs):
-        given.append(graph)
-        return graph.forward
-
-    @functools.cache
-    def compiled(function, device_type):
-        # As its own, but for the backend.
-        return torch.compile(
-            function, backend=backend, fullgraph=True, dynamic=False, recompile_limit=64
-        )
-
-    monkeypatch.setattr(_compiled, "compiled", compiled)
-    return given
 
 
 @pytest.fixture
@@ -175,7 +154,7 @@ def test_a_training_goes_on_from_a_checkpoint(graphs, tmp_path):
     np.testing.assert_array_equal(rest.predict_proba(X), whole.predict_proba(X))
 
 
-# -- what cannot be compiled -----------------------------------------------------------
+# -- what cannot be compiled ----------------------------------------------------------
 
 
 def test_batches_of_many_shapes_are_refused():
@@ -187,7 +166,7 @@ def test_batches_of_many_shapes_are_refused():
         small(compile="cuda").fit(X, Y)
 
 
-# -- torch's own compiler ----------------------------------------------------------------
+# -- torch's own compiler --------------------------------------------------------------
 
 
 def test_without_a_compiler_the_error_says_what_is_wanted():
@@ -207,7 +186,7 @@ def test_an_error_in_compiling_leaves_a_trained_model_as_it_was(monkeypatch):
     def unsupported(*_):
         raise RuntimeError("torch.compile is not supported on Python 9")
 
-    monkeypatch.setattr(_compiled, "compiled", unsupported)
+    monkeypatch.setattr(_step, "compiled", unsupported)
     with pytest.raises(RuntimeError, match="compile=True, but.*Python 9"):
         clf.set_params(compile=True).fit(X, Y)
     np.testing.assert_array_equal(clf.predict_proba(X), expected)
@@ -229,5 +208,5 @@ def test_on_cuda_it_is_a_cuda_graph(monkeypatch):
     given = []
     monkeypatch.setattr(torch, "compile", lambda _, **k: given.append(k["options"]))
     for device_type in ("cpu", "cuda"):
-        _compiled.compiled.__wrapped__(len, device_type)
+        _step.compiled.__wrapped__(device_type)
     assert [options.get("triton.cudagraphs") for options in given] == [None, True]

@@ -1,4 +1,4 @@
-"""The losses of a training step as one compiled graph.
+"""The losses of a training step, as they come or as one compiled graph.
 
 torch.compile joins what a step does between its products into few kernels, and on CUDA
 records them as a graph that is launched at once. Both ask for batches of one shape, of
@@ -12,27 +12,37 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional as F
 
+from skcgmvae._devices import products_in
+
 # Another shape, or a head that is no longer trained, is another graph. There is no
 # going back to uncompiled steps, as torch would by itself after eight.
 MOST_GRAPHS = 256
 
 
+def step_losses(module, criterion, precision, x, y, weight=None):
+    """The mean of each loss term of a batch, and the logits (*members, B, K, L).
+
+    Only that of ``"loss"`` has a gradient.
+    """
+    # The criterion stays outside: densities whose squares are expanded lose too many
+    # digits in bfloat16.
+    with products_in(precision, y.device):
+        output = module.training_output(x, y)
+    means = {}
+    for name, term in criterion(output, y).items():
+        term = term if name == "loss" else term.detach()
+        means[name] = (term if weight is None else weight * term).mean()
+    return means, output.heads.detach()
+
+
 class CompiledLosses:
-    """A function of the losses of a batch, compiled.
+    """:func:`step_losses` of one training, compiled.
 
     The last batches of an epoch are a row smaller than the first. They are filled up
     with their first row, at weight 0.
-
-    Parameters
-    ----------
-    losses : callable
-        Takes ``(module, criterion, precision, x, y, weight)`` and returns a dict of
-        weighted means over the rows, and the logits of the heads
-        (*members, B, K, L).
     """
 
-    def __init__(self, losses):
-        self.losses = losses
+    def __init__(self):
         self.n_rows = 0  # of the first batch, which is the largest
 
     def __call__(self, module, criterion, precision, x, y, weight):
@@ -46,7 +56,7 @@ class CompiledLosses:
             weight = F.pad(weight * (self.n_rows / n_rows), (0, missing))
         if y.is_cuda:
             torch.compiler.cudagraph_mark_step_begin()
-        terms, heads = compiled(self.losses, y.device.type)(
+        terms, heads = compiled(y.device.type)(
             module, criterion, precision, x, y, weight
         )
         # A CUDA graph writes its next results to where these are.
@@ -55,13 +65,13 @@ class CompiledLosses:
 
 
 @functools.cache
-def compiled(function, device_type):
-    """A function as one graph, for all trainings of this process; or an error."""
+def compiled(device_type):
+    """:func:`step_losses` as one graph, which all trainings of a process share."""
     options = {"fallback_random": True}  # the random numbers of uncompiled steps
     if device_type == "cuda":
         options["triton.cudagraphs"] = True  # what mode="reduce-overhead" is
     return torch.compile(
-        function,
+        step_losses,
         fullgraph=True,
         dynamic=False,  # or results would depend on what had been compiled before
         options=options,
