@@ -1,7 +1,10 @@
 """Compiled steps: one graph for each shape, and the results of plain steps."""
 
 import copy
+import multiprocessing
+import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -202,6 +205,24 @@ def test_inductor_comes_to_the_same():
     assert np.abs(difference).max() > 0  # other kernels have other last digits
     again = small(max_iter=2, compile=True).fit(X, Y)
     np.testing.assert_array_equal(again.predict_proba(X), compiled.predict_proba(X))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+@pytest.mark.filterwarnings("ignore:This process is multi:DeprecationWarning")
+def test_a_process_that_was_forked_off_compiles_too():
+    """Though the threads that compiled in its parent are not there."""
+
+    def compile_something_new():
+        number = time.time()  # so that it is in no cache
+        found = torch.compile(lambda x: x.sin() * number, dynamic=False)(torch.ones(3))
+        torch.testing.assert_close(found, torch.ones(3).sin() * number)
+
+    compile_something_new()
+    child = multiprocessing.get_context("fork").Process(target=compile_something_new)
+    child.start()
+    child.join(100)
+    child.kill()
+    assert child.exitcode == 0
 
 
 def test_on_cuda_it_is_a_cuda_graph(monkeypatch):
