@@ -5,6 +5,7 @@ threads waits for ever.
 """
 
 import os
+import sys
 
 import torch
 
@@ -23,3 +24,11 @@ def use_one_thread():
     Once the parent has had such threads, GNU's OpenMP takes them to be there still.
     """
     torch.set_num_threads(1)
+
+
+@after_fork
+def compile_in_this_thread():
+    """Keep torch's compiler from waiting for its threads, which are not there."""
+    config = sys.modules.get("torch._inductor.config")
+    if config is not None:
+        config.compile_threads = 1

@@ -58,6 +58,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     # For a subclass that does not list them.
     n_members = 1
     precision = "float32"
+    compile = False
 
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -78,6 +79,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "bfloat16"})],
+        "compile": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -258,6 +260,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             lr=self.lr,
             ema_decay=self.ema_decay,
             precision=self.precision,
+            compile=self.compile,
             batch_size=self.batch_size,
             iterator_train__shuffle=True,
             iterator_train__min_steps=self.min_steps_per_epoch,
@@ -290,7 +293,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """The net that is there, with the training parameters as they are now."""
         net = self.net_
         net.lr, net.batch_size = self.lr, self.batch_size
-        net.precision = self.precision
+        net.precision, net.compile = self.precision, self.compile
         net.iterator_train__min_steps = self.min_steps_per_epoch
         for group in net.optimizer_.param_groups:
             group |= {"lr": self.lr, "weight_decay": self.weight_decay}

@@ -12,6 +12,7 @@ Nothing here knows which model it is.
 
 import math
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
-from skcgmvae._devices import products_in
+from skcgmvae._step import CompiledLosses, explain_compiler, step_losses
 
 # Logits of all heads and members that are in memory in float64 at a time.
 BLOCK = 2**20
@@ -44,6 +45,9 @@ class MultiLabelNet(NeuralNet):
         keeps the weights themselves.
     precision : {"float32", "bfloat16"}
         Of the matrix products that a module makes in training.
+    compile : bool
+        Compile the losses of a step (:mod:`skcgmvae._step`), where skorch would compile
+        the ``forward`` of module and criterion.
     callbacks, **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -53,6 +57,7 @@ class MultiLabelNet(NeuralNet):
         self.precision = precision
         self.average_weights_ = None
         self.held_out_ = None
+        self.compiled_ = None
         self.stop_requested_ = False
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
@@ -64,6 +69,9 @@ class MultiLabelNet(NeuralNet):
     def _default_callbacks(self):
         return [("epoch_timer", EpochTimer())]
 
+    def torch_compile(self, module, name):
+        return module
+
     # -- the loop ----------------------------------------------------------------
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
@@ -71,7 +79,8 @@ class MultiLabelNet(NeuralNet):
         n_epochs = len(self.history) if self.initialized_ else 0
         before = _copy(self.module_.named_parameters()) if n_epochs else None
         try:
-            return super().partial_fit(X, y, classes, **fit_params)
+            with explain_compiler() if self.compile else nullcontext():
+                return super().partial_fit(X, y, classes, **fit_params)
         except BaseException:
             self.average_weights_ = self.held_out_ = None
             for _, callback in getattr(self, "callbacks_", ()):
@@ -83,7 +92,8 @@ class MultiLabelNet(NeuralNet):
                 del self.history[n_epochs:]
             raise
         finally:
-            self.train_split = None  # the model does not keep the data
+            # The model does not keep the data, nor how they were seen.
+            self.train_split = self.compiled_ = None
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""
@@ -125,24 +135,16 @@ class MultiLabelNet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         x, y = batch
-        # The losses stay outside: densities whose squares are expanded lose too many
-        # digits in bfloat16.
-        with products_in(self.precision, self.device):
-            output = self.module_.training_output(x["x"], y)
-        terms = self.criterion_(output, y)
+        model = self.module_, self.criterion_, self.precision
         weight = x.get("sample_weight")
-        if weight is not None:
-            terms = {name: weight * term for name, term in terms.items()}
-        names = list(terms)
-        with torch.no_grad():
-            means = torch.stack(list(terms.values())).flatten(1).mean(dim=1)
-            heads = output.heads.flatten(0, -3)
-        terms["loss"].mean().backward()
+        compute = self.compiled_ or step_losses
+        loss, terms, means, heads = compute(*model, x["x"], y, weight)
+        loss.backward()
         return {
-            "loss": means[names.index("loss")],
-            "terms": names,
+            "loss": loss.detach(),
+            "terms": terms,
             "means": means,
-            "y_pred": heads,
+            "y_pred": heads.flatten(0, -3),
         }
 
     def validation_step(self, batch, **fit_params):
@@ -229,6 +231,7 @@ class MultiLabelNet(NeuralNet):
 
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
+        self.compiled_ = CompiledLosses() if self.compile else None
         self.n_averaged_ = 0
         if self.ema_decay:
             self.average_weights_ = _copy(self.module_.named_parameters())

@@ -107,10 +107,12 @@ def test_rows_a_second_of_predictions(monkeypatch):
     assert 10 < one < many
 
 
-def test_steps_are_of_all_contestants(monkeypatch):
+def test_steps_are_of_all_contestants(monkeypatch, graphs):
     monkeypatch.setitem(tasks.SIZES, "yeast", (200, 8, 3, 1.0))
     one, two = (tasks.measure("step", f"yeast {m}", 1, "cpu") for m in (1, 2))
-    names = {"ours", "by_hand", "bfloat16", "whole_fit", "validation_share"}
+    names = {"ours", "by_hand", "bfloat16", "compiled"}
+    names |= {"whole_fit", "first_compiled_fit", "validation_share"}
+    assert len(graphs) == 2
     assert two.keys() == names and one.keys() == names | {"skorch"}
     for measured in (one, two):
         assert measured["whole_fit"] > measured["ours"] > 0
@@ -144,6 +146,15 @@ def row(text, start):
     return [cell.strip() for cell in line.split("  ") if cell.strip()][1:]
 
 
+def test_rows_a_second_beside_skorch(monkeypatch, graphs):
+    monkeypatch.setitem(tasks.SIZES, "yeast", (200, 8, 3, 1.0))
+    measured = tasks.measure("gpu", "yeast", 0, "cpu")
+    ours = {f"{name}{of}" for name in ("ours", "compiled") for of in ("", "_4_members")}
+    assert measured.keys() == ours | {"skorch"}
+    assert min(measured.values()) > 0
+    assert len(graphs) == 2
+
+
 def of_step(by_hand, **more):
     steps = {"ours": 10.0, "by_hand": by_hand, "bfloat16": 5.0, **more}
     return steps | {"whole_fit": 11.0, "validation_share": 0.125}
@@ -158,8 +169,16 @@ def test_ratios_are_of_medians():
     assert text.index("Device H200; torch 2.13.0") < text.index("Device cpu")
     text = text[text.index("Device cpu") :]
     assert row(text, "yeast 1 member") == "10 8 5 1.25 0.5 11 12.5% 3".split()
+    assert "compile=True" not in text
     four = "10 4 30 5 2.5 3 0.5 11 12.5% 1".split()
     assert row(text, "yeast 4 members") == four
+
+
+def test_compiled_steps_have_a_table_of_their_own():
+    of = {"compiled": 2.5, "first_compiled_fit": 40.0}
+    text = report.text([record("step", "yeast 4", **of_step(4.0, **of))])
+    text = text[text.index("compile=True") :]
+    assert row(text, "yeast 4 members") == ["2.5", "0.25", "40"]
 
 
 def test_slopes_are_those_of_log_axes():
@@ -207,8 +226,9 @@ def test_the_other_tables(tmp_path):
             )
         }
         | {"epoch_s": 300.0, "ratio": 2.5},
-        ("gpu", "yeast"): {"ours": 80.0, "ours_4_members": 160.0, "skorch": 10.0},
+        ("gpu", "yeast"): {"ours": 80.0, "compiled_4_members": 160.0, "skorch": 10.0},
         ("gpu", "million"): {"rows_a_second": 3e6, "share": 0.55},
+        ("gpu", "million, compiled"): {"rows_a_second": 4e6, "share": 0.7},
     }
     for keys, values in measured.items():
         append(tmp_path / "records.jsonl", record(*keys, **values))
@@ -221,8 +241,9 @@ def test_the_other_tables(tmp_path):
     assert row(text, "seconds an epoch") == ["300"]
     assert row(text, "optimizer, MiB") == ["6"]
     assert row(text, "the rest, in arrays") == ["2.5"]
-    assert row(text, "ours_4_members") == ["160", "16"]
-    assert "3e+06 rows a second, 55.0% of the FLOPs" in text
+    assert row(text, "compiled_4_members") == ["160", "16"]
+    assert row(text, "million") == ["3e+06", "55.0%"]
+    assert row(text, "million, compiled") == ["4e+06", "70.0%"]
 
 
 def test_without_records_there_is_no_report(tmp_path):

@@ -123,6 +123,7 @@ def test_parameters_that_the_tests_change_are_all_there_are():
         "warm_start",
         "checkpoint",
         "callbacks",
+        "compile",
         "device",
         "verbose",
     }

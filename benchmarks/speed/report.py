@@ -89,7 +89,7 @@ def step(cases):
         ]
         for case, of in cases.items()
     ]
-    return [
+    lines = [
         "Milliseconds a training step of 128 rows, on random data as large as these",
         "(of delicious 2,560 rows), one thread. Wanted: at most 1.10 of the loop by",
         "hand. Steps alone, nothing held out; whole fit: all of fit, a step.",
@@ -97,6 +97,25 @@ def step(cases):
         "rows and holds out the others. skorch as it comes averages no weights.",
         *table(columns, rows),
     ]
+    rows = [
+        [
+            f"{case} member{'' if case.endswith(' 1') else 's'}",
+            of["compiled"],
+            of["compiled"] / of["ours"],
+            of["first_compiled_fit"],
+        ]
+        for case, of in cases.items()
+        if "compiled" in of
+    ]
+    if rows:
+        columns = ["", "compiled", "compiled / ours", "seconds of the first fit"]
+        lines += [
+            "",
+            "The same steps with compile=True. The first fit compiles, with nothing",
+            "in torch's cache.",
+            *table(columns, rows),
+        ]
+    return lines
 
 
 def curves(cases):
@@ -226,18 +245,26 @@ def gpu(cases):
     lines = []
     if "yeast" in cases:
         of = cases["yeast"]
-        names = "ours", "ours_4_members", "skorch"
-        rows = [[name, of[name], of[name] / of["skorch"]] for name in names]
+        rows = [
+            [name, value, value / of["skorch"]]
+            for name, value in of.items()
+            if name != "rounds"
+        ]
         lines += [
             "Rows a second of training, yeast-sized data. Wanted: 8 times skorch's.",
             *table(["", "rows a second", "times skorch"], rows),
         ]
-    if "million" in cases:
-        of = cases["million"]
+    rows = [
+        [case, of["rows_a_second"], f"{of['share']:.1%}"]
+        for case, of in cases.items()
+        if "share" in of
+    ]
+    if rows:
         lines += [
+            *([""] if lines else []),
             "A million rows, 500 features, 100 labels, batches of 4,096, bfloat16.",
             "Wanted: half of the FLOPs of one large product.",
-            f"{of['rows_a_second']:.4g} rows a second, {of['share']:.1%} of the FLOPs.",
+            *table(["", "rows a second", "of the FLOPs"], rows),
         ]
     return lines
 

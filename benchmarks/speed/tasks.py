@@ -8,6 +8,8 @@ import math
 import os
 import time
 from itertools import count
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -76,7 +78,7 @@ def in_turns(contestants, number):
 
 
 def step(case, number, device):
-    """Milliseconds a training step; by hand, by skorch, and of a whole fit."""
+    """Milliseconds a training step; by hand, compiled, by skorch, of a whole fit."""
     data, n_members = case.split()[0], int(case.split()[1])
     X, Y = random_data(*SIZES[data])
     n_steps = math.ceil(len(X) / 128)
@@ -108,7 +110,13 @@ def step(case, number, device):
         "ours": trained,
         "by_hand": lambda: repeated(by_hand),
         "bfloat16": lambda: trained(precision="bfloat16"),
+        "compiled": lambda: trained(compile=True),
     }
+    start = time.perf_counter()
+    with TemporaryDirectory() as cache:
+        with patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache):
+            trained(compile=True)
+    first_compiled_fit = time.perf_counter() - start
     if n_members == 1:  # skorch's loader has one batch for all
         by_skorch = SkorchLoop(clf.net_, rows.X, rows.y.float()).initialize()
         contestants["skorch"] = lambda: repeated(by_skorch)
@@ -117,6 +125,7 @@ def step(case, number, device):
     measured = {name: scale * value for name, value in seconds.items()}
     return measured | {
         "whole_fit": scale * whole_fit[-1],
+        "first_compiled_fit": first_compiled_fit,
         "validation_share": validation_share(X, Y, n_members, device),
     }
 
@@ -309,7 +318,9 @@ def scale(case, number, device):
 
 def gpu(case, number, device):
     """Rows a second beside skorch; or the share of the device's own matrix products."""
-    return million_rows(device) if case == "million" else beside_skorch(number, device)
+    if case == "yeast":
+        return beside_skorch(number, device)
+    return million_rows(device, compile=case == "million, compiled")
 
 
 def beside_skorch(number, device):
@@ -318,14 +329,16 @@ def beside_skorch(number, device):
     rows = clf._rows(clf.net_, X, Y, None)
     by_skorch = SkorchLoop(clf.net_, rows.X.cpu(), rows.y.float().cpu()).initialize()
 
-    def trained(n_members):
-        model = clone(clf).set_params(n_members=n_members).fit(X, Y)
+    def trained(n_members, compile=False):
+        model = clone(clf).set_params(n_members=n_members, compile=compile).fit(X, Y)
         return sum(model.history_[:, "dur"]) / model.n_iter_
 
     seconds = in_turns(
         {
             "ours": lambda: trained(1),
             "ours_4_members": lambda: trained(4),
+            "compiled": lambda: trained(1, compile=True),
+            "compiled_4_members": lambda: trained(4, compile=True),
             "skorch": by_skorch.epoch,
         },
         number,
@@ -336,7 +349,7 @@ def beside_skorch(number, device):
 OF_FEATURES = {"feature_encoder.layers.input.weight", "linear_path.weight"}
 
 
-def million_rows(device):
+def million_rows(device, compile):
     """FLOPs of training in bfloat16, as a share of those of one large product."""
     torch.manual_seed(0)
     X, Y = random_data(1_000_000, 500, 100)
@@ -344,6 +357,7 @@ def million_rows(device):
         n_members=1,
         batch_size=4096,
         precision="bfloat16",
+        compile=compile,
         early_stopping=False,
         max_iter=3,
         random_state=0,
@@ -378,7 +392,7 @@ TASKS = {
     "search": ["yeast"],
     "precision": ["yeast", "scene"],
     "scale": ["labels", "sparse"],
-    "gpu": ["yeast", "million"],
+    "gpu": ["yeast", "million", "million, compiled"],
 }
 
 # Of these no more rounds are needed, or could be waited for.
