@@ -300,25 +300,20 @@ def with_squares(weight):
 
 
 def product(x, weight, bias=None):
-    """``x @ weight + bias``; a single latent sample in front costs nothing.
+    """``x @ weight + bias``.
 
     Under torch.autocast the factors are rounded, and the sum of their products; all
     that is made of it is float32 again.
     """
-    if x.ndim > weight.ndim and len(x) == 1:
-        return product(x.squeeze(0), weight, bias).unsqueeze(0)
-    if bias is not None and bias.ndim > 1:
+    if bias is None:
+        return (x @ weight).to(weight.dtype)
+    if bias.ndim > 1:
         bias = bias.unsqueeze(-2)
-    with_bias = _WITH_BIAS.get((x.ndim, weight.ndim))
-    # Under autocast, that would round the bias, and the sum with it.
-    if bias is None or with_bias is None or torch.is_autocast_enabled(x.device.type):
-        out = (x @ weight).to(weight.dtype)
-        return out if bias is None else out.add_(bias)
-    return with_bias(bias, x, weight)
-
-
-# Products that begin with a bias: for few rows, to add it afterwards takes as long.
-_WITH_BIAS = {(2, 2): torch.addmm, (3, 3): torch.baddbmm}
+    # Under autocast these would round the bias too, and the sum with it.
+    if x.ndim == weight.ndim and not torch.is_autocast_enabled(x.device.type):
+        with_bias = torch.addmm if x.ndim == 2 else torch.baddbmm
+        return with_bias(bias, x, weight)
+    return (x @ weight).to(weight.dtype).add_(bias)
 
 
 def side_by_side(x):

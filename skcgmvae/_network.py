@@ -325,9 +325,11 @@ class CGMVAE(nn.Module):
         decoded = z
         if self.label_branch:
             decoded = torch.cat([z, self._label_means(gaussians)[None]])
-        hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
+        hidden = self.decoder(decoded.squeeze(0), noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
         logits = product(embedding, label_embedding.mT)  # the one (B, L) product
+        if len(decoded) == 1:
+            hidden, embedding, logits = hidden[None], embedding[None], logits[None]
 
         reconstruction = target = None
         if self.to_features is not None:
