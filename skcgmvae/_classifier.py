@@ -165,11 +165,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         AMX or AVX512-BF16). A device that cannot do it is refused with an error.
     compile : bool, default=False
         Let torch.compile make one graph of the losses of a step, on CUDA a CUDA graph.
-        Meant for GPUs, where a step of small networks is some hundred launches: on a
-        CPU it gains nothing, and compiling takes most of a minute, once more when the
-        network or the linear path has stopped. The results are the same up to
-        rounding, except that a batch filled up to the size of the others, with a row
-        of weight 0, draws other random numbers. All labels are encoded in each step.
+        Meant for GPUs, where a step of small networks is some hundred launches. On a
+        CPU it gains next to nothing, or loses: compiling takes tens of seconds, once
+        more when the network or the linear path has stopped. The results are the same
+        up to rounding, except that a batch filled up to the size of the others, with a
+        row of weight 0, draws other random numbers. All labels are encoded in each
+        step.
         It needs a dense ``X``, ``max_labels_per_step=None`` and a compiler, C++ for a
         CPU, Triton for CUDA; what lacks is an error.
     random_state : int, RandomState instance or None, default=None
