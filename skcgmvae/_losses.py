@@ -262,9 +262,7 @@ class CGMVAELoss(nn.Module):
             for name, weight in self.weights.items()
             if weight and self._is_trained(name, output)
         }
-        loss = y.new_zeros(())
-        for name, term in terms.items():
-            loss = loss.add(term, alpha=self.weights[name])
+        loss = sum(self.weights[name] * term for name, term in terms.items())
         return {"loss": loss, **terms}
 
     @staticmethod
