@@ -71,12 +71,12 @@ def mixture_log_density(z, mixture):
 def kl_to_mixture(z, noise, log_variance, mixture):
     """KL[q(z|x) || p(z|y)], Eq. 3, estimated at samples of q.
 
-    z = mean + noise * deviation and noise (S, B, d), log_variance (B, d) -> (B,), the
-    mean over the samples.
+    z = mean + noise * deviation and noise (S, B, d), or (B, d) of a single sample,
+    log_variance (B, d) -> (B,), the mean over the samples.
     """
     log_q = sample_log_density(noise, log_variance)
-    log_p = mixture_log_density(z.squeeze(0), mixture)  # products of (B, d) are quicker
-    return (log_q - log_p).mean(dim=0)
+    kl = log_q - mixture_log_density(z, mixture)
+    return kl.mean(dim=0) if z.ndim > log_variance.ndim else kl
 
 
 def kl_to_standard_normal(mean, log_variance):
@@ -103,13 +103,11 @@ def contrastive_loss(similarity, y, label_weight=None):
     each label counts as so many in the denominator, a positive one as 1: sampled
     softmax.
     """
-    n_positive = y.sum(dim=-1)  # (B,)
+    views = y / y.sum(dim=-1, keepdim=True).clamp_min(1)  # (B, L), their mean
     if label_weight is not None:
         similarity = similarity + label_weight.log()
     # Its gradient takes a third of the time, and of the memory, of logsumexp's.
-    log_share = similarity.log_softmax(dim=-1)
-    loss = -(log_share * y).sum(dim=-1) / n_positive.clamp_min(1)
-    return loss.masked_fill(n_positive == 0, 0)
+    return -(similarity.log_softmax(dim=-1) * views).sum(dim=-1)
 
 
 def cross_entropy_loss(logits, y, label_weight=None):
@@ -205,11 +203,21 @@ def cosine_similarity(product, embedding, label_embedding):
     """
     eps = torch.finfo(product.dtype).eps
     rows, labels = (
-        torch.linalg.vector_norm(each, dim=-1).clamp_min(eps).reciprocal()
+        torch.linalg.vector_norm(each, dim=-1).add(eps).reciprocal()
         for each in (embedding, label_embedding)
     )  # (..., B), (L,)
     # Gradients of a product take half the time of those of a quotient.
     return product * rows.unsqueeze(-1) * labels.unsqueeze(-2)
+
+
+def weighted_sum(terms, weights):
+    """The sum of some terms, a number each row, each times its weight; both by name."""
+    (name, total), *others = terms.items()
+    if weights[name] != 1:
+        total = weights[name] * total
+    for name, term in others:
+        total = total.add(term, alpha=weights[name])
+    return total
 
 
 class CGMVAELoss(nn.Module):
@@ -262,8 +270,7 @@ class CGMVAELoss(nn.Module):
             for name, weight in self.weights.items()
             if weight and self._is_trained(name, output)
         }
-        loss = sum(self.weights[name] * term for name, term in terms.items())
-        return {"loss": loss, **terms}
+        return {"loss": weighted_sum(terms, self.weights), **terms}
 
     @staticmethod
     def _is_trained(name, output):
@@ -280,7 +287,8 @@ class CGMVAELoss(nn.Module):
             "gaussian": gaussian_reconstruction_loss,
             "bernoulli": bernoulli_reconstruction_loss,
         }[self.reconstruction]
-        return loss(output.reconstruction, output.target).mean(dim=0)
+        loss = loss(output.reconstruction, output.target)
+        return loss.mean(dim=0) if output.z.ndim > output.mean.ndim else loss
 
     def _contrastive(self, output, y):
         similarity = output.logits
@@ -291,11 +299,11 @@ class CGMVAELoss(nn.Module):
         if self.temperature != 1:
             similarity = similarity / self.temperature
         weight = self._label_weight(output)
-        return self._over_branches(contrastive_loss(similarity, y, weight))
+        return self._over_blocks(contrastive_loss(similarity, y, weight), y)
 
     def _cross_entropy(self, output, y):
         weight = self._label_weight(output)
-        return self._over_branches(cross_entropy_loss(output.logits, y, weight))
+        return self._over_blocks(cross_entropy_loss(output.logits, y, weight), y)
 
     def _linear(self, output, y):
         """The linear path's own loss: a ridge logistic regression a label."""
@@ -307,8 +315,10 @@ class CGMVAELoss(nn.Module):
     def _label_weight(output):
         return None if output.sample is None else output.sample.weight
 
-    def _over_branches(self, loss):
+    def _over_blocks(self, loss, y):
         """(S or S + 1, B) -> (B,)."""
+        if loss.ndim < y.ndim:
+            return loss
         if not self.label_branch:
-            return loss.mean(dim=0) if len(loss) > 1 else loss.squeeze(0)
+            return loss.mean(dim=0)
         return loss[:-1].mean(dim=0) + loss[-1]

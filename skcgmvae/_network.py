@@ -50,8 +50,8 @@ class CGMVAEOutput(NamedTuple):
     """What one training step computes, for the losses to judge.
 
     ``embedding`` and ``logits`` hold one block a latent sample and, with a label
-    branch, one more block for it at the end. What is not there, or no longer trained,
-    is None.
+    branch, one more block for it at the end. A single sample or block has no axis of
+    its own: S is left out. What is not there, or no longer trained, is None.
     """
 
     mean: torch.Tensor | None = None  # (B, d), of q(z|x)
@@ -74,7 +74,9 @@ class CGMVAEOutput(NamedTuple):
 
         (B, K, L)
         """
-        logits = None if self.logits is None else self.logits[0]
+        logits = self.logits
+        if logits is not None and logits.ndim > self.mean.ndim:
+            logits = logits[0]
         heads = stack_heads(logits, self.linear_logits)
         return heads if self.sample is None else self.sample.spread(heads)
 
@@ -314,9 +316,8 @@ class CGMVAE(nn.Module):
             return CGMVAEOutput(**linear, sample=sample)
         noisy = self._drop_features(x)
         mean, log_variance = self.feature_encoder(noisy)  # (B, d)
-        noise = torch.randn(
-            self.n_samples, *mean.shape, device=mean.device, dtype=mean.dtype
-        )
+        samples = () if self.n_samples == 1 else (self.n_samples,)
+        noise = torch.randn(*samples, *mean.shape, device=mean.device, dtype=mean.dtype)
         z = mean + noise * torch.exp(0.5 * log_variance)  # (S, B, d)
 
         gaussians = None
@@ -324,16 +325,18 @@ class CGMVAE(nn.Module):
             gaussians = self._batch_gaussians(y, label_embedding)
         decoded = z
         if self.label_branch:
-            decoded = torch.cat([z, self._label_means(gaussians)[None]])
-        hidden = self.decoder(decoded.squeeze(0), noisy)  # (S or S + 1, B, h)
+            samples_of_z = z if samples else z[None]
+            decoded = torch.cat([samples_of_z, self._label_means(gaussians)[None]])
+        hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
         logits = product(embedding, label_embedding.mT)  # the one (B, L) product
-        if len(decoded) == 1:
-            hidden, embedding, logits = hidden[None], embedding[None], logits[None]
 
         reconstruction = target = None
         if self.to_features is not None:
-            reconstruction = self.to_features(hidden[: self.n_samples])
+            of_z = hidden
+            if self.label_branch:
+                of_z = hidden[:-1] if samples else hidden[0]
+            reconstruction = self.to_features(of_z)
             target = self._dense(x)
         return CGMVAEOutput(
             mean=mean,
@@ -386,7 +389,8 @@ class CGMVAE(nn.Module):
         mean, log_variance = self.label_gaussians(
             label_embedding.index_select(-2, occurring)
         )
-        return GaussianMixture(mean, log_variance, y[..., occurring] > 0)
+        membership = y.index_select(-1, occurring) > 0
+        return GaussianMixture(mean, log_variance, membership)
 
     def _label_means(self, gaussians):
         """The mean of each row's label means; 0, the mean of N(0, I), for no labels."""

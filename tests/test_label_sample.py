@@ -151,7 +151,7 @@ def test_contrast_is_that_of_a_sampled_softmax(no_noise):
     module, x = make(15, prior=None), features(B, D)
     output = module.training_output(x, Y)
     found = CGMVAELoss(prior=None, beta=0.0, temperature=0.7)(output, Y)["contrastive"]
-    embedding = output.embedding[0].detach().numpy()
+    embedding = output.embedding.detach().numpy()
     w = module.label_embedding.detach().numpy()
     labels, y = output.sample.labels.tolist(), Y.numpy()
     for row in range(B):
@@ -214,7 +214,7 @@ def test_no_tensor_of_rows_by_all_labels():
         sampled()
     # That of y itself, which is given: which labels occur at all.
     n_rows, n_seen = len(x), len(output.sample.labels)
-    assert output.logits.shape == (1, n_rows, n_seen)
+    assert output.logits.shape == (n_rows, n_seen)
     assert recorder.numel <= n_rows * n_seen
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from skcgmvae._layers import (
     GaussianHead,
     InputLinear,
     SparseRows,
+    random_int16,
     with_squares,
 )
 from skcgmvae._losses import CGMVAELoss
@@ -151,16 +153,18 @@ def test_input_linear_is_the_same_for_dense_and_sparse(rows, dense, offset, bias
     assert_close(found[1][1], found[0][1])
 
 
+@pytest.mark.parametrize("n_out", [4, 2**14])
 @pytest.mark.parametrize("members", [(), (3,)])
-def test_squares_are_those_of_autograd(members):
+def test_squares_are_those_of_autograd(members, n_out):
     torch.manual_seed(0)
-    plain = torch.randn(*members, D, 4, dtype=torch.float64, requires_grad=True)
+    plain = torch.randn(*members, D, n_out, dtype=torch.float64, requires_grad=True)
     ours = plain.detach().clone().requires_grad_()
-    x, pull = features(B), features(B, 4, seed=3)
+    x, pull = features(B), features(B, n_out, seed=3)
     strength = torch.rand(members, dtype=torch.float64)
     squares = plain.square().sum(dim=(-2, -1))
     ((x @ plain * pull).sum() + (strength * squares).sum()).backward()
     weight, found = with_squares(ours)
+    assert (weight is ours) == (n_out == 4)  # a small one has autograd's own way
     ((x @ weight * pull).sum() + (strength * found).sum()).backward()
     assert_close(found, squares)
     assert_close(ours.grad, plain.grad)
@@ -221,6 +225,27 @@ def test_dropout_drops_p_and_keeps_the_mean(p):
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.01)
     assert out.mean().item() == pytest.approx(1, abs=0.05)
     assert_close(kept, torch.full_like(kept, kept[0].item()))
+
+
+def test_dropout_is_never_of_nothing_nor_of_everything():
+    torch.manual_seed(0)
+    x = torch.ones(2**20)
+    few, most = Dropout(1e-9)(x), Dropout(1 - 1e-9)(x)
+    assert 0 < (few == 0).sum() < 100
+    assert 0 < (most != 0).sum() < 100
+    assert few.isfinite().all() and most.isfinite().all()
+
+
+def test_random_int16_are_even_and_each_by_itself():
+    torch.manual_seed(0)
+    drawn = random_int16((2**14 + 1, 4), "cpu").double()
+    assert drawn.shape == (2**14 + 1, 4)
+    # A column a quarter of the words that they are cut from.
+    for column in drawn.T:
+        assert scipy.stats.kstest(column, "uniform", (-(2**15), 2**16)).pvalue > 1e-3
+    correlations = torch.corrcoef(torch.cat([drawn[1:], drawn[:-1]], dim=1).T)
+    assert (correlations - torch.eye(8)).abs().max() < 0.04
+    assert random_int16((3,), "cpu").shape == (3,)
 
 
 def test_dropout_gradient_goes_where_the_values_went():

@@ -19,6 +19,7 @@ from skcgmvae._losses import (
     normal_cdf,
     pairwise_ranking_loss,
     probit_log_likelihood,
+    weighted_sum,
 )
 from skcgmvae._network import Decoder, FeatureEncoder
 from skcgmvae._neural import BaseNeuralClassifier
@@ -145,8 +146,7 @@ class MPVAELoss(nn.Module):
             "ranking": sum(self._ranking(right, y) for right, _ in branches),
             "kl": gaussian_kl(*output.label_gaussian, *output.feature_gaussian),
         }
-        loss = sum(self.weights[name] * term for name, term in terms.items())
-        return {"loss": loss, **terms}
+        return {"loss": weighted_sum(terms, self.weights), **terms}
 
     @staticmethod
     def _ranking(right, y):
