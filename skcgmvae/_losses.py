@@ -288,7 +288,7 @@ class CGMVAELoss(nn.Module):
             "bernoulli": bernoulli_reconstruction_loss,
         }[self.reconstruction]
         loss = loss(output.reconstruction, output.target)
-        return loss.mean(dim=0) if output.z.ndim > output.mean.ndim else loss
+        return loss.mean(dim=0) if loss.ndim == output.mean.ndim else loss
 
     def _contrastive(self, output, y):
         similarity = output.logits

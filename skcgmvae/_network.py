@@ -325,17 +325,15 @@ class CGMVAE(nn.Module):
             gaussians = self._batch_gaussians(y, label_embedding)
         decoded = z
         if self.label_branch:
-            samples_of_z = z if samples else z[None]
-            decoded = torch.cat([samples_of_z, self._label_means(gaussians)[None]])
+            branch = self._label_means(gaussians)[None]
+            decoded = torch.cat([z.reshape(-1, *mean.shape), branch])
         hidden = self.decoder(decoded, noisy)  # (S or S + 1, B, h)
         embedding = self._embedding(hidden)
         logits = product(embedding, label_embedding.mT)  # the one (B, L) product
 
         reconstruction = target = None
         if self.to_features is not None:
-            of_z = hidden
-            if self.label_branch:
-                of_z = hidden[:-1] if samples else hidden[0]
+            of_z = hidden[:-1] if self.label_branch else hidden
             reconstruction = self.to_features(of_z)
             target = self._dense(x)
         return CGMVAEOutput(

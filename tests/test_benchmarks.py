@@ -33,6 +33,11 @@ def test_metrics_and_the_choice_of_the_threshold_by_hand():
     assert chosen["micro-F1"] == pytest.approx(6 / 7)
     assert chosen["example-F1"] == pytest.approx((2 / 3 + 1) / 2)
     assert chosen["macro-F1"] == pytest.approx((1 + 2 / 3) / 2)
+    # Either label is told apart by a threshold of its own, .5 and .2, on those rows; on
+    # the test rows that of the second lets the .2 through.
+    assert scores["per label"] == {"macro-F1": pytest.approx((1 + 2 / 3) / 2)}
+    P_valid[:, 1] = [0.3, 0.7]
+    assert evaluate(Y, P_valid, Y, P_test)["per label"] == {"macro-F1": 1.0}
 
 
 @pytest.fixture

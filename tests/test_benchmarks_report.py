@@ -198,6 +198,24 @@ def test_scores_of_the_report(records):
     assert small == ["C-GMVAE", "2.00", "**5**", "0.500", "2"]
 
 
+def test_thresholds_by_label_stand_beside_one_for_all(records):
+    assert "for each label" not in report.make(records)["accuracy.rst"]
+    of = {("C-GMVAE", 0): 0.6, ("C-GMVAE", 1): 0.7, ("logistic", 0): 0.5}
+    of |= {("logistic", 1): 0.9}
+    for r in records:
+        if (r["model"], r["split"]) in of and r["dataset"] == "yeast":
+            r["scores"]["per label"] = {"macro-F1": of[r["model"], r["split"]]}
+    kNN = [record("yeast", "kNN", 0.74, split) for split in (0, 1)]
+    for r in kNN:
+        r["scores"]["per label"] = {"macro-F1": 0.1}
+    failed = failure("scene", "kNN", "no time")
+    text = report.make([*records, *kNN, failed])["accuracy.rst"]
+    assert warnings_of(text) == []
+    found = row(text[text.index("for each label") :], "yeast")
+    one, each = ["**0.750**", "0.740 (kNN)"], ["0.650", "**0.700** (logistic)"]
+    assert found == ["yeast", *one, *each]
+
+
 def test_a_failure_is_told_in_words_and_ranked_last(records):
     text = report.make(records)["accuracy.rst"]
     assert f"MLkNN failed on split 0: {rst.plain(records[4]['failure'])}" in text

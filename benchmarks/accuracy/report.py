@@ -31,6 +31,8 @@ FILES = (
 
 WRITTEN = ".. Written by ``python -m benchmarks.accuracy report``: do not edit."
 
+F1 = "macro-F1"
+
 # What needs no threshold, and which end of it is the better one.
 RANKING = {"log-loss": min, "macro-AP": max, "LRAP": max}
 
@@ -66,6 +68,7 @@ def make(records):
             *mean_rank_table(compared, scores, datasets, ranked),
             *not_ranked(models, ranked),
             *bars(scores, datasets, ranked),
+            *thresholds_by_label(compared, datasets, ranked),
             *(part for d in datasets for part in dataset_section(compared, d, models)),
             *latent_space(compared, datasets, models),
         )
@@ -219,6 +222,40 @@ def bars(scores, datasets, models):
         )
     ]
     yield rst_table(["data set", *METRICS], rows)
+
+
+def thresholds_by_label(records, datasets, models):
+    """Macro-F1 where each label has a threshold of its own, beside one for all."""
+    kinds = [
+        summary.split_means(records, lambda r, of=of: r["scores"].get(of, {}).get(F1))
+        for of in ("validation", "per label")
+    ]
+    peers = list(filter(summary.is_peer, models))
+    if OURS not in models or not peers:
+        return
+    rows = []
+    for dataset in datasets:
+        # Means of the same splits and models, or there is nothing to compare.
+        have = [m for m in models if all((dataset, m) in means for means in kinds)]
+        if not {OURS} < set(have):
+            continue
+        cells = []
+        for means in kinds:
+            best = max((m for m in have if m != OURS), key=lambda m: means[dataset, m])
+            pair = best_in_bold([means[dataset, OURS], means[dataset, best]])
+            cells += [pair[0], f"{pair[1]} ({best})"]
+        rows.append([dataset, *cells])
+    if not rows:
+        return
+    yield title("Macro-F1 with a threshold for each label", "-")
+    one, each = f"one threshold: {OURS}", f"one a label: {OURS}"
+    yield rst_table(["data set", one, "best peer", each, "best peer"], rows)
+    yield paragraph(
+        """Macro-F1 is a mean over labels, each of which may have the threshold that
+        suits it best; on the right each has, chosen on the validation rows, for all
+        models alike. Each best peer is the best by the thresholds of its side. All
+        ranks go by one threshold for all labels."""
+    )
 
 
 def dataset_section(records, dataset, models):
