@@ -94,6 +94,12 @@ class Rows(Dataset):
         part.index = torch.as_tensor(index)
         return part
 
+    def near(self, index):
+        """Row numbers, moved once for all batches to where the rows are."""
+        arrays = self.X, self.y, self.sample_weight
+        resident = all(array is None or torch.is_tensor(array) for array in arrays)
+        return index.to(self.device) if resident else index
+
     def take(self, index):
         """The batch of the rows ``index``, a tensor (*members, B) of row numbers."""
         x = {"x": self._features(index)}
@@ -168,7 +174,8 @@ class Batches:
                 chance = torch.rand(rows.shape, dtype=torch.float64)
                 rows = self.dataset.index.gather(-1, chance.argsort(dim=-1))
                 del chance  # of millions of rows much memory
-            for batch in torch.tensor_split(rows, self.n_batches, dim=-1):
+            near = self.dataset.near(rows)
+            for batch in torch.tensor_split(near, self.n_batches, dim=-1):
                 yield self.dataset.take(batch)
 
 

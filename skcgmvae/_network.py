@@ -37,6 +37,10 @@ from skcgmvae._layers import (
 # logistic regression have far to go, so those of the linear path count tenfold.
 LINEAR_SPEED = 10.0
 
+# To learn which labels occur in a batch, a step would have to wait for a GPU. Up to so
+# many labels it costs one less to encode all.
+FEW_LABELS = 1024
+
 
 class GaussianMixture(NamedTuple):
     """The prior p(z|y) of a batch (Eq. 1): an even mixture of its rows' labels."""
@@ -381,7 +385,9 @@ class CGMVAE(nn.Module):
 
     def _batch_gaussians(self, y, label_embedding):
         """Eq. 1 mixes positive labels only, so only those are encoded."""
-        if torch.compiler.is_compiling():  # how many these are must not matter
+        # A graph must not depend on how many these are.
+        few = y.device.type != "cpu" and y.shape[-1] <= FEW_LABELS
+        if few or torch.compiler.is_compiling():
             return GaussianMixture(*self.label_gaussians(label_embedding), y > 0)
         occurring = y.flatten(0, -2).any(dim=0).nonzero().squeeze(1)  # (A,)
         mean, log_variance = self.label_gaussians(

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from skcgmvae import CGMVAEClassifier, _step
+from skcgmvae._batches import Rows
 
 # What inductor imports.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -155,6 +156,34 @@ def test_a_training_goes_on_from_a_checkpoint(graphs, tmp_path):
         small(**parameters).fit(X, Y)
     rest = small(compile=True, **parameters).fit(X, Y)
     np.testing.assert_array_equal(rest.predict_proba(X), whole.predict_proba(X))
+
+
+# -- plain steps ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "bfloat16"])
+def test_a_step_does_not_wait_for_its_device(monkeypatch, name, weighted):
+    """On the device meta there are no numbers, so that none can be asked for."""
+    with pytest.raises(NotImplementedError):
+        torch.ones(3, device="meta").nonzero()
+    clf = small(**NETWORKS[name]).fit(X, Y)
+    net, rows = clf.net_, Rows(X.astype(np.float32), Y, np.ones(len(X)) * weighted)
+    sizes = {n: v for n, v in net.get_params().items() if n.startswith("module__")}
+    with torch.device("meta"):
+        module = net.module(**{n.removeprefix("module__"): v for n, v in sizes.items()})
+    rows.device = torch.device("meta")
+    rows.X, rows.y = rows.X.to("meta"), rows.y.to("meta")
+    rows.sample_weight = rows.sample_weight.to("meta") if weighted else None
+    index = torch.arange(20).expand(*module.members, 20)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
+    x, y = rows.take(rows.near(index))
+    loss, terms, means, heads = _step.step_losses(
+        module, net.criterion_, "float32", x["x"], y, x.get("sample_weight")
+    )
+    loss.backward()
+    assert len(means) == len(terms) and heads.shape[:-2] == index.shape
+    assert all(p.grad.device.type == "meta" for p in module.parameters())
 
 
 # -- what cannot be compiled ----------------------------------------------------------
