@@ -91,8 +91,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     n_members : int, default=4
         Networks in the ensemble (paper: 1). They are trained side by
         side as one batched network and differ in where they start, in the order of
-        their rows, in dropout, and in the rows that are held out from them. Losses
-        are averaged over them, and so are probabilities.
+        their rows, in dropout, in the rows that are held out from them, and in how
+        they see the features (``quantile_features``). Losses are averaged over them,
+        and so are probabilities.
     alpha : float, default=1.0
         Weight of the contrastive loss, Eq. 5 (paper: 1 or 2).
     beta : float, default=1.0
@@ -110,6 +111,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         unless their non-zeros are of very different size, are divided by one number,
         the root mean square of all these non-zeros. The same numbers are scaled the
         same whether dense or sparse.
+    quantile_features : bool, default=True
+        Let every second member see, of columns that are mostly non-zero, not the
+        scaled values but the normal scores of their ranks among the training rows'.
+        Members that see different things err in different ways, and together in fewer
+        (not in the paper). Of no effect on one network, on columns that are mostly
+        zero, and with ``scale_features=False``. Dense data in memory then lie on the
+        device twice.
     lr : float, default=0.002
         Learning rate of AdamW (paper: 0.001 to 0.005).
     weight_decay : float, default=0.01
@@ -320,6 +328,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         recon_weight=1.0,
         temperature=1.0,
         scale_features=True,
+        quantile_features=True,
         lr=2e-3,
         weight_decay=1e-2,
         ema_decay=0.998,
@@ -364,6 +373,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.recon_weight = recon_weight
         self.temperature = temperature
         self.scale_features = scale_features
+        self.quantile_features = quantile_features
         self.lr = lr
         self.weight_decay = weight_decay
         self.ema_decay = ema_decay

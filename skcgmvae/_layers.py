@@ -111,9 +111,10 @@ class InputLinear(nn.Module):
     Parameters
     ----------
     n_features, out_features : int
-    offset : tensor of shape (D,), optional
+    offset : tensor of shape (D,) or (*members, D), optional
         Subtracted from sparse rows, after the product: the centre that dense rows
-        have already lost and sparse rows could only lose by turning dense.
+        have already lost and sparse rows could only lose by turning dense. Where
+        members differ in it, rows have to be of each.
     bias : bool
     members : tuple of int
 
@@ -147,9 +148,14 @@ class InputLinear(nn.Module):
         if self.offset is not None:
             # One more row of the same product: few columns are centred, and the
             # gradient of a product of its own would be dense.
-            columns = self.offset.nonzero().squeeze(1)
-            start = columns.new_zeros(1)
-            parts.append(SparseRows(columns, start, self.offset[columns]))
+            columns = (
+                self.offset.reshape(-1, n_features).any(dim=0).nonzero().squeeze(1)
+            )
+            values = self.offset[..., columns]
+            rows = values.shape[:-1]  # one, or one a member
+            starts = torch.arange(math.prod(rows)).to(columns) * len(columns)
+            columns = columns.expand(*rows, -1).flatten()
+            parts.append(SparseRows(columns, starts, values.flatten(), tuple(rows)))
         if members:
             parts = [part.spread(*members, n_features) for part in parts]
         starts, n_stored = [], 0

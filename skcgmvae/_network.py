@@ -189,7 +189,7 @@ class CGMVAE(nn.Module):
     ----------
     n_rows, n_features, n_labels : int
         Shapes of the training data.
-    offset : tensor of shape (D,) or None
+    offset : tensor of shape (D,) or (*members, D), or None
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
         Where the bias of the linear path starts; zeros if None.
@@ -407,4 +407,4 @@ class CGMVAE(nn.Module):
             return x
         dense = x.to_dense(self.n_features)
         offset = self.feature_encoder.layers.input.offset
-        return dense if offset is None else dense - offset
+        return dense if offset is None else dense - offset[..., None, :]

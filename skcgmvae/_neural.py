@@ -57,6 +57,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
 
     # For a subclass that does not list them.
     n_members = 1
+    quantile_features = False
     precision = "float32"
     compile = False
 
@@ -73,6 +74,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "scale_features": ["boolean"],
+        "quantile_features": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
         "warm_start": ["boolean"],
         "checkpoint": [str, os.PathLike, None],
@@ -232,8 +234,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """
         self._scaler = FeatureScaler() if self.scale_features else NoScaler()
         seen = np.unique(train)
-        self._scaler.fit(X, seen)
-        offset = self._scaler.offset_
+        members = train.shape[:-1]
+        by_rank = self.quantile_features and members != ()
+        self._scaler.fit(X, seen, by_rank=by_rank)
+        offset = self._scaler.offset(self._scaler.views(members))
         n_positive = count_labels(Y, seen)
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
@@ -312,11 +316,17 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         A dense X in memory is moved to the device whole. Of other rows a scaled copy
         would be one more.
         """
+        views = self._scaler.views(net.module_.members)
         if issparse(X) or is_memory_mapped(X):
-            X = Streamed(X, self._scaler)
+            X = Streamed(X, self._scaler, views)
+        elif views:
+            both = np.empty((2, *X.shape), dtype=np.float32)
+            for by_rank, scaled in enumerate(both):
+                scaled[:] = self._scaler.transform(X, by_rank=bool(by_rank))
+            X = both
         else:
             X = self._scaler.transform(X)
-        return Rows(X, Y, sample_weight, device=net.device)
+        return Rows(X, Y, sample_weight, device=net.device, views=views)
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
@@ -341,7 +351,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """Validated rows, as the network takes them, scaled chunk by chunk."""
         check_is_fitted(self, "net_")
         X = self._validate_features(X, reset=False)
-        return Streamed(X, self._scaler)
+        return Streamed(X, self._scaler, self._scaler.views(self.net_.module_.members))
 
     def decision_function(self, X):
         """The logit of each label.

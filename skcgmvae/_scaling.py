@@ -1,7 +1,13 @@
-"""Feature scaling that is safe for any column, dense or sparse."""
+"""Feature scaling that is safe for any column, dense or sparse.
+
+There are two views of the features: scaled, and by rank, in which columns that are
+mostly non-zero have become normally distributed. The members of an ensemble may see
+different ones.
+"""
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.special import ndtri
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
@@ -13,6 +19,11 @@ TRAIN_REACH = 10.0
 # Mostly-zero columns whose non-zeros differ in size by less than this, in units of the
 # natural logarithm (a factor of 12), are taken to be of one kind.
 ONE_KIND = 2.5
+
+# A view by rank is a broken line a column, of at most so many corners, through the
+# ranks among at most so many rows.
+MOST_KNOTS = 256
+RANKED_ROWS = 10_000
 
 # Where values that come later are cut off: far outside of anything trained on, and
 # far inside of what float32 can square and add up.
@@ -46,15 +57,25 @@ class FeatureScaler:
     center_ : ndarray of shape (n_features,)
     factor_ : ndarray of shape (n_features,)
         One over the scale; 0 for a constant column.
+    ranked_ : ndarray of int of shape (n_ranked,), or None
+        The columns that differ between the two views; None if there is one view only.
+    knots_, scores_ : ndarray of shape (n_ranked, n_knots)
+        The corners of each of these columns' broken line: scaled values, ascending, and
+        the normal scores of their ranks. A line with fewer ends in equal ones.
     """
 
-    def fit(self, X, rows):
+    # What models of earlier files have.
+    ranked_ = None
+
+    def fit(self, X, rows, by_rank=False):
         """Learn centre and factor of each column from the rows of ``X`` given.
 
         Parameters
         ----------
         X : ndarray or CSR matrix of shape (n_samples, n_features)
         rows : ndarray of int
+        by_rank : bool
+            Learn a view by rank, too.
         """
         columns = _sparse_columns if sp.issparse(X) else _dense_columns
         low, high, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
@@ -72,10 +93,37 @@ class FeatureScaler:
         # Equal up to the rounding of their digits.
         constant = high / unit - low / unit <= 1e-14
         self.factor_ = np.where(constant | ~np.isfinite(factor), 0.0, factor)
+        ranked = np.flatnonzero(full & (self.factor_ > 0))
+        if by_rank and len(ranked):
+            self._fit_ranks(X, rows, ranked)
         return self
 
-    def transform(self, X, rows=None):
+    def _fit_ranks(self, X, rows, ranked):
+        few = np.linspace(0, len(rows) - 1, min(len(rows), RANKED_ROWS)).astype(int)
+        lines = []
+        for part in gen_batches(len(ranked), max(1, CHUNK_VALUES // len(few))):
+            columns = ranked[part]
+            block = X[np.ix_(rows[few], columns)]
+            block = block.toarray() if sp.issparse(X) else block
+            scaled = block.astype(np.float64) - self.center_[columns]
+            scaled *= self.factor_[columns]
+            lines += map(_normal_scores, scaled.T)
+        self.ranked_ = ranked
+        self.knots_, self.scores_ = map(_padded, zip(*lines, strict=True))
+
+    def views(self, members):
+        """Which members see the features by rank, a bool each; () if all see the same.
+
+        Every second one does. ``members`` is the shape of the ensemble, () or (M,).
+        """
+        if self.ranked_ is None or not members:
+            return ()
+        return tuple(member % 2 == 1 for member in range(*members))
+
+    def transform(self, X, rows=None, by_rank=False):
         """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
+        if by_rank and sp.issparse(X):
+            return self._ranked_sparse(X if rows is None else X[rows])
         if sp.issparse(X):
             X = X if rows is None else X[rows]
             data = np.empty(X.nnz, dtype=np.float32)
@@ -96,26 +144,65 @@ class FeatureScaler:
                 chunk -= self.center_
                 chunk *= self.factor_
             chunk[:, self.factor_ == 0] = 0  # even where infinity met the 0
+            if by_rank:
+                for column, line in self._lines():
+                    chunk[:, column] = np.interp(chunk[:, column], *line)
             out[part] = np.clip(chunk, -REACH, REACH, out=chunk)
         return out
 
-    @property
-    def offset_(self):
-        """What scaled sparse rows still have to lose, (n_features,), or None."""
-        offset = (self.center_ * self.factor_).astype(np.float32)
-        return offset if offset.any() else None
+    def _ranked_sparse(self, X):
+        scaled = self.transform(X)
+        order = np.argsort(X.indices, kind="stable")  # column by column
+        ends = np.searchsorted(X.indices[order], np.arange(X.shape[1] + 1))
+        offset = self._offset(by_rank=True)
+        for column, line in self._lines():
+            at = order[ends[column] : ends[column + 1]]
+            values = X.data[at].astype(np.float64)
+            with np.errstate(over="ignore"):
+                values = (values - self.center_[column]) * self.factor_[column]
+            scaled.data[at] = np.interp(values, *line) + offset[column]
+        return scaled
+
+    def _lines(self):
+        """Each ranked column, with the corners of its line."""
+        lines = zip(self.knots_, self.scores_, strict=True)
+        return zip(self.ranked_, lines, strict=True)
+
+    def offset(self, views=()):
+        """What scaled sparse rows still have to lose, or None if it is nothing.
+
+        (n_features,), or (M, n_features) where members have ``views``.
+        """
+        offsets = [self._offset(by_rank) for by_rank in views or [False]]
+        offset = np.stack(offsets).astype(np.float32)
+        if not offset.any():
+            return None
+        return offset if views else offset[0]
+
+    def _offset(self, by_rank):
+        offset = self.center_ * self.factor_
+        if by_rank:
+            for column, line in self._lines():
+                offset[column] = -np.interp(-offset[column], *line)
+        return offset
 
 
 class NoScaler:
     """The features as they are, in float32."""
 
-    offset_ = None
-
-    def fit(self, X, rows):
+    def fit(self, X, rows, by_rank=False):
         """Learn nothing."""
         return self
 
-    def transform(self, X, rows=None):
+    def views(self, members):
+        """All members see the same."""
+        return ()
+
+    def offset(self, views=()):
+        """Sparse rows have nothing to lose."""
+        return None
+
+    def transform(self, X, rows=None, by_rank=False):
         """The float32 copy of rows of ``X``."""
         X = X if rows is None else X[rows]
         largest = max(abs(float(X.min())), abs(float(X.max())))
@@ -125,6 +212,27 @@ class NoScaler:
                 "with scale_features=False; scale X or leave scale_features=True."
             )
         return X.astype(np.float32)
+
+
+def _normal_scores(values):
+    """Some values, ascending, and the normal scores of their ranks.
+
+    Equal values have the mean of their ranks. Of more values than MOST_KNOTS some are
+    left out, evenly by score.
+    """
+    knots, counts = np.unique(values, return_counts=True)
+    scores = ndtri((np.cumsum(counts) - counts / 2) / len(values))
+    if len(knots) > MOST_KNOTS:
+        wanted = np.linspace(scores[0], scores[-1], MOST_KNOTS)
+        kept = np.unique(np.searchsorted(scores, wanted))
+        knots, scores = knots[kept], scores[kept]
+    return knots, scores
+
+
+def _padded(rows):
+    """Arrays of different lengths as one, each filled up with its last value."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row)), "edge") for row in rows])
 
 
 def _shared(sizes, weights):

@@ -1,9 +1,11 @@
 """Small estimators and data for the tests."""
 
 import numpy as np
+import torch
 from sklearn.datasets import make_multilabel_classification
 
 from skcgmvae import CGMVAEClassifier
+from skcgmvae._batches import Rows
 
 SMALL = {
     "latent_dim": 8,
@@ -31,3 +33,8 @@ def toy(n_samples=200, n_features=12, n_labels=5, random_state=0):
         n_samples, n_features, n_classes=n_labels, random_state=random_state
     )
     return X * np.logspace(-2, 2, n_features), Y
+
+
+def as_its_network_sees(clf, X):
+    """The rows as a fitted estimator hands them to its network."""
+    return Rows(clf._scaled(X)).take(torch.arange(X.shape[0]))[0]["x"]

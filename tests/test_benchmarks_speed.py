@@ -49,7 +49,7 @@ def training(n_members):
 def test_the_loop_by_hand_comes_to_the_same(n_members):
     net, rows, losses = training(n_members)
     assert (Y.sum(axis=1) == 0).any()
-    by_hand = PlainLoop(net, rows.X, rows.y.float())
+    by_hand = PlainLoop(net, rows)
     torch.manual_seed(3)
     net.max_epochs = 3
     net.partial_fit(rows)

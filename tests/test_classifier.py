@@ -79,6 +79,12 @@ def test_each_parameter_changes_the_model(fitted, name):
     assert difference > 1e-4
 
 
+def test_quantile_features_change_an_ensemble():
+    with_ranks = small(n_members=2).fit(X, Y)
+    without = small(n_members=2, quantile_features=False).fit(X, Y)
+    assert np.abs(with_ranks.predict_proba(X) - without.predict_proba(X)).max() > 1e-4
+
+
 def test_recon_weight_changes_the_model_with_a_reconstruction():
     one = small(reconstruction="gaussian").fit(X, Y)
     two = small(reconstruction="gaussian", recon_weight=0.01).fit(X, Y)

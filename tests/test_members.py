@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from common import as_its_network_sees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from scipy.stats import norm, rankdata
 from skorch.callbacks import Callback, EpochScoring
 
 from skcgmvae import CGMVAEClassifier
@@ -243,7 +245,7 @@ def fitted():
 def test_the_classifier_averages_probabilities_of_calibrated_members(fitted):
     X, _ = table()
     with torch.no_grad():
-        scaled = torch.from_numpy(fitted._scaler.transform(X))
+        scaled = as_its_network_sees(fitted, X)
         heads = fitted.net_.module_.eval()(scaled).double().numpy()  # (M, n, K, L)
     logits = np.einsum("k,mnkl->mnl", fitted.logit_scale_, heads)
     expected = expit(logits).mean(axis=0)
@@ -260,10 +262,65 @@ def test_learnt_spaces_lie_side_by_side(fitted):
     assert fitted.label_embeddings_.shape == (L, M * 8)
     assert fitted.label_means_.shape == fitted.label_variances_.shape == (L, M * 4)
     with torch.no_grad():
-        scaled = torch.from_numpy(fitted._scaler.transform(X))
+        scaled = as_its_network_sees(fitted, X)
         heads = fitted.net_.module_.eval()(scaled).numpy()
     total = fitted.embed(X) @ fitted.label_embeddings_.T
     np.testing.assert_allclose(total, heads[:, :, 0].sum(axis=0), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+def test_every_second_member_sees_ranks(form):
+    X, Y_ = table()
+    plain = CGMVAEClassifier(n_members=M, quantile_features=False, **SMALL)
+    clf = CGMVAEClassifier(n_members=M, input_dropout=0.0, **SMALL)
+    scores = norm.ppf((rankdata(X, axis=0) - 0.5) / len(X))
+    for values in (X, np.exp(3 * X)):  # a table of other numbers in the same order
+        clf.fit(form(values), Y_)
+        seen = as_its_network_sees(clf, form(values))
+        if isinstance(seen, SparseRows):
+            offset = clf.net_.module_.feature_encoder.layers.input.offset
+            assert offset.shape == (M, D)
+            seen = seen.to_dense(D) - offset[:, None]
+        assert seen.shape == (M, 150, D)
+        np.testing.assert_allclose(seen[1], scores, atol=2e-4)
+        standard = clf._scaler.transform(values)
+        for member in (0, 2):
+            np.testing.assert_allclose(seen[member], standard, rtol=1e-4, atol=1e-5)
+    found = clf.fit(form(X), Y_).predict_proba(form(X))
+    without = plain.fit(form(X), Y_).predict_proba(form(X))
+    assert np.abs(found - without).max() > 1e-3
+
+
+def test_views_are_the_same_dense_sparse_and_in_a_file(tmp_path):
+    X, Y_ = table()
+    X[:, :3] *= X[:, :3] > 0.5  # some columns with a view by rank, some without
+    np.save(tmp_path / "X.npy", X)
+    parameters = SMALL | {"input_dropout": 0.0, "reconstruction": "gaussian"}
+    clf = CGMVAEClassifier(n_members=M, **parameters)
+    expected = clf.fit(X, Y_).predict_proba(X)
+    in_file = np.load(tmp_path / "X.npy", mmap_mode="r")
+    np.testing.assert_array_equal(clf.predict_proba(in_file), expected)
+    np.testing.assert_allclose(clf.predict_proba(sp.csr_matrix(X)), expected, atol=1e-5)
+    np.testing.assert_array_equal(clf.fit(in_file, Y_).predict_proba(X), expected)
+    clf.fit(sp.csr_matrix(X), Y_)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, atol=1e-4)
+    assert np.isfinite(clf.partial_fit(X[:20], Y_[:20]).transform(X)).all()
+
+
+def test_views_are_kept_in_a_file(fitted, tmp_path):
+    X, _ = table()
+    fitted.save_model(tmp_path / "model")
+    loaded = CGMVAEClassifier.load_model(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_one_network_sees_no_ranks():
+    X, Y_ = table()
+    alone = CGMVAEClassifier(n_members=1, **SMALL)
+    assert as_its_network_sees(alone.fit(X, Y_), X).shape == (150, D)
+    expected = alone.predict_proba(X)
+    found = alone.set_params(quantile_features=False).fit(X, Y_).predict_proba(X)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_members_hold_out_different_rows_and_between_them_learn_from_all():

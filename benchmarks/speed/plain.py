@@ -26,12 +26,12 @@ class PlainLoop:
     ----------
     net : skorch.NeuralNet
         Of a CGMVAEClassifier with the defaults; weights and settings are copied.
-    X : tensor (N, D), scaled
-    Y : tensor (N, L), float
+    rows : Rows
+        Dense, and in memory.
     """
 
-    def __init__(self, net, X, Y):
-        self.X, self.Y = X, Y
+    def __init__(self, net, rows):
+        self.X, self.Y, self.views = rows.X, rows.y.float(), rows.views
         self.members = net.module_.members
         self.weights = {
             name: _as_products_take_it(name, weight, self.members)
@@ -52,14 +52,15 @@ class PlainLoop:
 
     def epoch(self):
         """Pass over the rows once; the loss of each step."""
-        n_rows = len(self.X)
+        n_rows = len(self.Y)
         n_batches = math.ceil(n_rows / self.batch_size)
         order = torch.rand((*self.members, n_rows), dtype=torch.float64).argsort(dim=-1)
         losses = []
         for rows in torch.tensor_split(order, n_batches, dim=-1):
             self.optimizer.zero_grad()
             rows = rows.to(self.X.device)
-            loss = self.loss(self.X[rows], self.Y[rows])
+            seen = rows if self.views is None else (self.views[:, None], rows)
+            loss = self.loss(self.X[seen], self.Y[rows])
             loss.backward()
             self.optimizer.step()
             self.n_averaged += 1

@@ -93,7 +93,7 @@ def step(case, number, device):
     }
     clf = CGMVAEClassifier(**alone).fit(X[:256], Y[:256])
     rows = clf._rows(clf.net_, X, Y, None)
-    by_hand = PlainLoop(clf.net_, rows.X, rows.y.float())
+    by_hand = PlainLoop(clf.net_, rows)
     whole_fit = []
 
     def trained(**parameters):
