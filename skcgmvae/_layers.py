@@ -148,9 +148,8 @@ class InputLinear(nn.Module):
         if self.offset is not None:
             # One more row of the same product: few columns are centred, and the
             # gradient of a product of its own would be dense.
-            columns = (
-                self.offset.reshape(-1, n_features).any(dim=0).nonzero().squeeze(1)
-            )
+            centred = self.offset.reshape(-1, n_features).any(dim=0)
+            columns = centred.nonzero().squeeze(1)
             values = self.offset[..., columns]
             rows = values.shape[:-1]  # one, or one a member
             starts = torch.arange(math.prod(rows)).to(columns) * len(columns)

@@ -321,8 +321,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             X = Streamed(X, self._scaler, views)
         elif views:
             both = np.empty((2, *X.shape), dtype=np.float32)
-            for by_rank, scaled in enumerate(both):
-                scaled[:] = self._scaler.transform(X, by_rank=bool(by_rank))
+            both[0] = self._scaler.transform(X)
+            both[1] = self._scaler.transform(X, by_rank=True)
             X = both
         else:
             X = self._scaler.transform(X)
