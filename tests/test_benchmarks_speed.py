@@ -123,8 +123,13 @@ def test_contestants_take_turns():
     calls = []
     contestants = {name: lambda name=name: calls.append(name) for name in "abc"}
     assert list(tasks.in_turns(contestants, 1)) == ["a", "b", "c"]
-    assert calls == list("ccaabb")
+    assert calls == list("abccab")  # all once before
     assert tasks.in_turns({"a": lambda: 7.0}, 0) == {"a": 7.0}
+    calls.clear()
+    tasks.in_turns(contestants, 0, n_turns=3)
+    assert calls == list("abcabccabbca")
+    took = iter([9.0, 1.0, 5.0, 2.0])
+    assert tasks.in_turns({"a": lambda: next(took)}, 0, n_turns=3) == {"a": 2.0}
 
 
 def test_without_cuda_the_gpu_is_refused(tmp_path):
