@@ -212,11 +212,13 @@ def cosine_similarity(product, embedding, label_embedding):
 
 def weighted_sum(terms, weights):
     """The sum of some terms, a number each row, each times its weight; both by name."""
-    (name, total), *others = terms.items()
-    if weights[name] != 1:
-        total = weights[name] * total
-    for name, term in others:
-        total = total.add(term, alpha=weights[name])
+    # To multiply by 1, or to add to 0, would be one more operation of a step.
+    total, *others = (
+        term if weights[name] == 1 else weights[name] * term
+        for name, term in terms.items()
+    )
+    for term in others:
+        total = total + term
     return total
 
 

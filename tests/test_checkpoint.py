@@ -26,7 +26,7 @@ TRAININGS = {
     "ensemble": {"n_members": 2},
     "nothing held out": {"early_stopping": False},
     "plain weights": {"ema_decay": 0.0},
-    "stops early": {"lr": 0.1, "n_iter_no_change": 1, "max_iter": 30},
+    "stops early": {"lr": 0.1, "n_iter_no_change": 2, "max_iter": 30},
     "reconstruction": {"reconstruction": "gaussian"},
 }
 

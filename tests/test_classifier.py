@@ -129,6 +129,7 @@ def test_parameters_that_the_tests_change_are_all_there_are():
         "warm_start",
         "checkpoint",
         "callbacks",
+        "quantile_features",
         "compile",
         "device",
         "verbose",
