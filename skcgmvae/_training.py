@@ -19,7 +19,6 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
-from skorch.utils import TeeGenerator
 from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
@@ -132,16 +131,7 @@ class MultiLabelNet(NeuralNet):
     # -- one step ----------------------------------------------------------------
 
     def train_step(self, batch, **fit_params):
-        """skorch's, for an optimiser that asks for the loss no second time."""
-        self._zero_grad_optimizer()
-        step = self.train_step_single(batch, **fit_params)
-        self.notify(
-            "on_grad_computed",
-            named_parameters=TeeGenerator(self.get_all_learnable_params()),
-            batch=batch,
-            training=True,
-        )
-        self._step_optimizer(None)
+        step = super().train_step(batch, **fit_params)
         self._update_average()
         return step
 
