@@ -319,13 +319,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         views = self._scaler.views(net.module_.members)
         if issparse(X) or is_memory_mapped(X):
             X = Streamed(X, self._scaler, views)
-        elif views:
-            both = np.empty((2, *X.shape), dtype=np.float32)
-            both[0] = self._scaler.transform(X)
-            both[1] = self._scaler.transform(X, by_rank=True)
-            X = both
         else:
-            X = self._scaler.transform(X)
+            X = self._scaler.both_views(X) if views else self._scaler.transform(X)
         return Rows(X, Y, sample_weight, device=net.device, views=views)
 
     def _finish(self, net):

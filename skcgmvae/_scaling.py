@@ -11,6 +11,8 @@ from scipy.special import ndtri
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 
+from skcgmvae._memory import explain_out_of_memory, in_viewing
+
 # No training value lies further than this many units from its column's centre: the
 # z-score of a rare 0/1 column or of an outlier would be a spike that the rest of the
 # network never recovers from.
@@ -149,6 +151,14 @@ class FeatureScaler:
                     chunk[:, column] = np.interp(chunk[:, column], *line)
             out[part] = np.clip(chunk, -REACH, REACH, out=chunk)
         return out
+
+    @explain_out_of_memory(in_viewing)
+    def both_views(self, X):
+        """All rows of a dense ``X``, scaled and by rank; (N, D) -> (2, N, D)."""
+        both = np.empty((2, *X.shape), dtype=np.float32)
+        both[0] = self.transform(X)
+        both[1] = self.transform(X, by_rank=True)
+        return both
 
     def _ranked_sparse(self, X):
         scaled = self.transform(X)

@@ -126,7 +126,7 @@ def step(case, number, device):
         by_skorch = SkorchLoop(clf.net_, rows.X, rows.y.float()).initialize()
         contestants["skorch"] = lambda: repeated(by_skorch)
     # Where steps are short a busy moment counts; the others take long enough.
-    seconds = in_turns(contestants, number, n_turns=5 if data == "yeast" else 1)
+    seconds = in_turns(contestants, number, n_turns=20 if data == "yeast" else 1)
     scale = 1000 / n_steps / n_passes
     measured = {name: scale * value for name, value in seconds.items()}
     return measured | {
