@@ -24,8 +24,9 @@ from skcgmvae._files import (
 )
 from skcgmvae._random import generator_states, set_generator_states
 
-# Raised when a checkpoint comes to hold something else: it is for the same version.
-FORMAT = 1
+# Raised when a checkpoint comes to hold something else, or when a version did what no
+# parameter's default says today: 2, every second member sees ranks.
+FORMAT = 2
 
 # MiB of rows that are copied to see whether they are the same.
 CHUNK_MEMORY = 8
@@ -180,6 +181,14 @@ class KeepTraining(Callback):
                 f"max_iter={net.max_epochs}, but checkpoint={str(self.file_.path)!r} "
                 f"has seen {done} epochs. Raise max_iter or delete the file."
             )
+        found, wanted = set(state["schedules"]), {name for name, _ in _schedules(net)}
+        if found != wanted:
+            raise ValueError(
+                f"checkpoint={str(self.file_.path)!r} cannot be gone on from. It was "
+                f"written with {_named(found)} in callbacks, and there is "
+                f"{_named(wanted)}. Give the same callbacks, another path, or delete "
+                "the file to train anew."
+            )
         net.max_epochs = 0 if state["finished"] else net.max_epochs - done
         _restore(net, state)
 
@@ -230,6 +239,10 @@ def _schedules(net):
     return [(n, c) for n, c in net.callbacks_ if isinstance(c, LRScheduler)]
 
 
+def _named(schedules):
+    return ", ".join(sorted(schedules)) or "no LRScheduler"
+
+
 def _with_keys(kind, optimizer_state):
     """An optimiser's state with the numbers of its parameters as text, or back."""
     return optimizer_state | {
@@ -254,7 +267,9 @@ def _described(parameters):
     """The parameters that matter, in the form in which JSON gives them back."""
 
     def describe(value):
-        return value.item() if isinstance(value, np.generic) else type(value).__name__
+        if isinstance(value, np.generic | np.ndarray):
+            return value.tolist()
+        return type(value).__name__
 
     kept = {name: value for name, value in parameters.items() if name not in FREE}
     return json.loads(json.dumps(kept, default=describe))

@@ -113,7 +113,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         same whether dense or sparse.
     quantile_features : bool, default=True
         Let every second member see, of columns that are mostly non-zero, not the
-        scaled values but the normal scores of their ranks among the training rows'.
+        scaled values but the normal scores of their ranks among the training rows', of
+        at most 10,000.
         Members that see different things err in different ways, and together in fewer
         (not in the paper). Of no effect on one network, on columns that are mostly
         zero, and with ``scale_features=False``. Dense data in memory then lie on the
@@ -149,8 +150,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Probability from which :meth:`predict` sets a label, in [0, 1].
     warm_start : bool, default=False
         Let another call of :meth:`fit` go on from the weights of the last. ``lr``,
-        ``weight_decay``, ``batch_size``, ``precision`` and when to stop may have
-        changed meanwhile; the network, its losses, ``device``, ``callbacks`` and
+        ``weight_decay``, ``ema_decay``, ``batch_size``, ``min_steps_per_epoch``,
+        ``precision``, ``compile`` and when to stop may have changed meanwhile; the
+        network, its losses, how features are seen, ``device``, ``callbacks`` and
         ``verbose`` stay.
     checkpoint : path-like, default=None
         A file that :meth:`fit` keeps its training in, replaced at the end of each

@@ -1,7 +1,8 @@
 """Where a network is trained, and how precisely it is computed with there."""
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
+import numpy as np
 import torch
 
 
@@ -19,7 +20,8 @@ def resolve_device(device):
     if resolved.type == "cpu":
         return resolved
     try:
-        torch.empty(1, device=resolved).item()
+        # In float64 probabilities are averaged.
+        torch.empty(1, dtype=torch.float64, device=resolved).item()
     except Exception as error:
         raise ValueError(
             f"device={device!r} was asked for, but torch {torch.__version__} cannot "
@@ -69,3 +71,15 @@ def subnormals_as_zero():
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+def reuse_freed_memory():
+    """Let the C library give out again what has been freed, and not the system.
+
+    glibc returns to the system what a step of training has freed, and is lent it again,
+    page by page, in the next one, which can take a tenth of the time. What it keeps is
+    twice the size of the largest block that was ever freed, of those up to 32 MiB
+    (mallopt(3), M_MMAP_THRESHOLD): so here one of nearly that is.
+    """
+    with suppress(MemoryError):
+        np.empty(2**25 - 2**16, dtype=np.uint8)

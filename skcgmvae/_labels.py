@@ -84,6 +84,12 @@ class LabelCoder:
                 "needs at least two classes, or a label matrix as Y."
             )
 
+    def has_classes(self, classes):
+        """Whether ``classes``, in any order, are those that were learnt."""
+        if self.is_matrix_:
+            return len(classes) == self.n_labels_
+        return np.array_equal(np.unique(classes), self.classes_)
+
     @property
     def is_multiclass_(self):
         """Whether the labels exclude one another."""

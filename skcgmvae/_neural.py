@@ -140,8 +140,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Pass over these rows once, going on from where the model is.
 
-        Features are scaled as the rows of the first call say. Nothing is held out
-        for early stopping.
+        The first call decides for good how features are scaled, a column that is
+        constant in it being ignored, and by the number of its rows how much a penalty
+        of weights counts beside the loss: let it be large and typical. Nothing is held
+        out for early stopping.
 
         Parameters
         ----------
@@ -166,6 +168,12 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             members = self._members() if first else self.net_.module_.members
             train = rows_of_each(members, X.shape[0])
             net = self._make_net(X, Y, train) if first else self._resume()
+            if first and self._scaler.is_blind:
+                raise ValueError(
+                    f"No feature varies in X, of {X.shape[0]} rows. The first call of "
+                    "partial_fit decides how features are scaled, and would ignore all "
+                    "of them: pass more rows, or set scale_features=False."
+                )
             net.max_epochs, net.iterator_train__min_steps = 1, 1
             net.partial_fit(self._rows(net, X, Y, sample_weight).only(train))
         self._finish(net)
@@ -207,7 +215,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             vars(self).pop("net_", None)
             Y = self._encode_labels(Y, classes, copy=False)
         else:
-            if classes is not None and not np.array_equal(classes, self.classes_):
+            if classes is not None and not self._labels.has_classes(classes):
                 raise ValueError(
                     f"classes={list(classes)} differ from those of the first call, "
                     f"{self.classes_.tolist()}."
@@ -296,11 +304,13 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     def _resume(self):
         """The net that is there, with the training parameters as they are now."""
         net = self.net_
-        net.lr, net.batch_size = self.lr, self.batch_size
+        net.lr, net.batch_size, net.ema_decay = self.lr, self.batch_size, self.ema_decay
         net.precision, net.compile = self.precision, self.compile
         net.iterator_train__min_steps = self.min_steps_per_epoch
         for group in net.optimizer_.param_groups:
-            group |= {"lr": self.lr, "weight_decay": self.weight_decay}
+            # What a schedule starts from is the second.
+            group |= {"lr": self.lr, "initial_lr": self.lr}
+            group["weight_decay"] = self.weight_decay
         keep_best = dict(net.callbacks_)["keep_best"]
         keep_best.patience, keep_best.tol = self.n_iter_no_change, self.tol
         return net

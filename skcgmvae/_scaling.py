@@ -152,6 +152,11 @@ class FeatureScaler:
             out[part] = np.clip(chunk, -REACH, REACH, out=chunk)
         return out
 
+    @property
+    def is_blind(self):
+        """Whether nothing is left of the features: none of them varied."""
+        return not self.factor_.any()
+
     @explain_out_of_memory(in_viewing)
     def both_views(self, X):
         """All rows of a dense ``X``, scaled and by rank; (N, D) -> (2, N, D)."""
@@ -199,6 +204,8 @@ class FeatureScaler:
 
 class NoScaler:
     """The features as they are, in float32."""
+
+    is_blind = False
 
     def fit(self, X, rows, by_rank=False):
         """Learn nothing."""

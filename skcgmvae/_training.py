@@ -23,7 +23,7 @@ from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, logit_of_mean_probability
-from skcgmvae._devices import subnormals_as_zero
+from skcgmvae._devices import reuse_freed_memory, subnormals_as_zero
 from skcgmvae._step import CompiledLosses, explain_compiler, step_losses
 
 # Logits of all heads and members that are in memory in float64 at a time.
@@ -99,6 +99,7 @@ class MultiLabelNet(NeuralNet):
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's loop over epochs; an interruption keeps the weights, and says so."""
         self.stop_requested_ = False
+        reuse_freed_memory()
         try:
             with subnormals_as_zero():
                 return super().fit_loop(X, y, epochs, **fit_params)

@@ -181,6 +181,17 @@ def test_without_checkpoint_no_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_other_schedules_are_refused(path):
+    schedule = LRScheduler("ExponentialLR", gamma=0.9)
+    train(path, 8)
+    with pytest.raises(ValueError, match="no LRScheduler in callbacks.*is LRScheduler"):
+        train(path, callbacks=[schedule])
+    path.unlink()
+    train(path, 8, callbacks=[schedule])
+    with pytest.raises(ValueError, match=r"with LRScheduler in.*is no LRScheduler\."):
+        train(path)
+
+
 # -- killed processes ------------------------------------------------------------
 
 KILLED = """
@@ -241,6 +252,10 @@ OTHER = {
         r"It was written with alpha=1.0 instead of 2.0, lr=0.01 instead of 0.3\.",
     ),
     "seed": ({"random_state": 1}, "random_state=0 instead of 1"),
+    "array": (
+        {"decoder_layer_sizes": np.array([7])},
+        r"decoder_layer_sizes=\[32\] instead of \[7\]",
+    ),
     "generator": (
         {"random_state": np.random.RandomState(0)},
         "random_state=0 instead of 'RandomState'",

@@ -156,6 +156,23 @@ def test_warm_start_heeds_new_training_parameters():
     assert len(steps) == 18
 
 
+def test_warm_start_heeds_a_new_average_of_the_weights():
+    def trained(**changed):
+        model = small(warm_start=True, early_stopping=False, ema_decay=0.9).fit(X, Y)
+        return model.set_params(**changed).fit(X, Y).predict_proba(X)
+
+    assert np.abs(trained(ema_decay=0.0) - trained()).max() > 1e-4
+
+
+def test_warm_start_heeds_a_new_lr_under_a_schedule():
+    schedule = LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.5)
+    model = small(warm_start=True, callbacks=[schedule], max_iter=2).fit(X, Y)
+    (group,) = model.net_.optimizer_.param_groups
+    assert group["lr"] == 0.5e-2
+    model.set_params(lr=1e-6).fit(X, Y)
+    assert group["lr"] == 0.5e-6
+
+
 def test_names_of_the_output_follow_the_model_not_the_parameter(fitted):
     model = clone(fitted).fit(X, Y).set_params(latent_dim=3)
     assert len(model.get_feature_names_out()) == 8
@@ -385,10 +402,23 @@ def test_partial_fit(fitted):
     assert classes.predict_proba(X).shape == (200, 3)
     with pytest.raises(ValueError, match="not announced"):
         small().partial_fit(X, np.arange(200) % 3).partial_fit(X, np.arange(200) % 4)
+    classes.partial_fit(X, np.arange(200) % 2, classes=[2, 0, 1])
     with pytest.raises(ValueError, match="differ from those of the first call"):
         classes.partial_fit(X, np.arange(200) % 2, classes=[0, 5])
+    named = small().partial_fit(X, Y, classes=list("abcde"))
+    named.partial_fit(X, Y, classes=list("abcde"))
+    with pytest.raises(ValueError, match="differ from those of the first call"):
+        named.partial_fit(X, Y, classes=list("abcd"))
     one_row = model.partial_fit(X[:1], Y[:1])
     assert one_row.n_iter_ == 7
+
+
+def test_a_first_call_that_shows_no_feature_vary_is_refused():
+    for rows in (X[:1], np.ones((5, 3)), sp.csr_matrix((4, 3))):
+        with pytest.raises(ValueError, match=rf"X, of {rows.shape[0]} rows.*more rows"):
+            small().partial_fit(rows, Y[: rows.shape[0]])
+    one = small(scale_features=False).partial_fit(X[:1], Y[:1])
+    assert np.isfinite(one.predict_proba(X)).all()
 
 
 def test_history(fitted):

@@ -1,4 +1,8 @@
-"""Where numbers are too small to be worth the time."""
+"""Devices that are refused; numbers that are too small to be worth the time."""
+
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -6,9 +10,55 @@ import torch
 from common import small, toy
 from skorch.callbacks import Callback
 
-from skcgmvae._devices import subnormals_as_zero
+from skcgmvae._devices import resolve_device, subnormals_as_zero
 
 X, Y = toy()
+
+
+def test_a_device_without_float64_is_refused(monkeypatch):
+    empty = torch.empty
+
+    def poor(*shape, device, dtype=torch.float32):
+        if dtype is torch.float64:
+            raise TypeError("no float64 here")
+        return empty(*shape, dtype=dtype)
+
+    monkeypatch.setattr(torch, "empty", poor)
+    with pytest.raises(ValueError, match=r"device='cuda'.*no float64 here.*'cpu'"):
+        resolve_device("cuda")
+
+
+FAULTS = """
+import resource
+import numpy as np
+from skorch.callbacks import Callback
+from skcgmvae import CGMVAEClassifier
+
+def n_faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+class Count(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        self.before = n_faults()
+
+    def on_epoch_end(self, net, **kwargs):
+        found.append((n_faults() - self.before) / 50)
+
+X = np.random.RandomState(0).standard_normal((2000, 100))
+found = []
+CGMVAEClassifier(
+    max_iter=4, early_stopping=False, callbacks=[Count()], random_state=0, device="cpu"
+).fit(X, (X[:, :14] > 0).astype(int))
+print(max(found[1:]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc")
+def test_steps_are_lent_no_memory_by_the_system():
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True
+    )
+    assert float(done.stdout) < 100, done.stderr  # of a page; else it is some hundred
 
 
 def smallest_is_zero():

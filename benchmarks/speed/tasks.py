@@ -22,62 +22,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
+from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy.protocol import evaluate_probabilities, split
-from benchmarks.accuracy.running import peak_mib
-from benchmarks.speed import many_labels, wide_sparse
+from benchmarks.speed import many_labels, memory, on_gpu, wide_sparse
 from benchmarks.speed.plain import PlainLoop, SkorchLoop
+from benchmarks.speed.timing import ONE_PASS, SIZES, in_turns, medians, random_data
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._devices import subnormals_as_zero
 from skcgmvae.baselines import BinaryRelevance, MLkNN
 from skcgmvae.datasets import load_npz
 from skcgmvae.metrics import label_probabilities
-
-# Rows, features, labels, and labels a row, of random data of a real set's size.
-SIZES = {
-    "yeast": (2417, 103, 14, 4.2),
-    "delicious": (2560, 500, 983, 19.0),  # of its 16,105 rows, for a step takes longer
-    "bibtex": (7395, 1836, 159, 2.4),
-}
-
-# What the trainings have in common that are timed by the pass.
-ONE_PASS = {
-    "n_members": 1,
-    "early_stopping": False,
-    "min_steps_per_epoch": 1,
-    "random_state": 0,
-}
-
-
-def random_data(n_rows, n_features, n_labels, n_positive=4.0, seed=0):
-    """Features that are noise, float32, and labels that some of them tell of."""
-    rng = np.random.RandomState(seed)
-    X = rng.standard_normal((n_rows, n_features)).astype(np.float32)
-    often = min(0.9, n_positive / n_labels)
-    columns = rng.randint(n_features, size=n_labels)
-    Y = X[:, columns] > np.quantile(X[:, 0], 1 - often)
-    return X, Y.astype(np.uint8)
-
-
-def in_turns(contestants, number, n_turns=1):
-    """The seconds that each function takes, by name, the median of some turns.
-
-    The first is another each round and turn. Each is called once before, for what is
-    slow at the first call only.
-    """
-    names = list(contestants)
-    seconds = {name: [] for name in names}
-    for function in contestants.values():
-        function()
-    for turn in range(n_turns):
-        for name in np.roll(names, number + turn).tolist():
-            start = time.perf_counter()
-            found = contestants[name]()
-            # What takes its own time leaves out what is not to be compared.
-            passed = time.perf_counter() - start
-            seconds[name].append(passed if found is None else found)
-    return {name: float(np.median(of)) for name, of in seconds.items()}
-
 
 # -- the training step ---------------------------------------------------------
 
@@ -88,10 +43,12 @@ def step(case, number, device):
     X, Y = random_data(*SIZES[data])
     n_steps = math.ceil(len(X) / 128)
     n_passes = math.ceil(50 / n_steps)  # an epoch is at least 50 steps, by default
+    # Short steps are felt by a busy moment, and by memory asked for in a first epoch.
+    n_turns, n_epochs = (10, 2) if data == "yeast" else (1, 1)
     alone = {
         "n_members": n_members,
         "early_stopping": False,
-        "max_iter": 1,
+        "max_iter": n_epochs,
         "random_state": 0,
         "device": device,
     }
@@ -104,8 +61,8 @@ def step(case, number, device):
         start = time.perf_counter()
         model = clone(clf).set_params(**parameters).fit(X, Y)
         if not parameters:
-            whole_fit.append(time.perf_counter() - start)
-        return sum(model.history_[:, "dur"])
+            whole_fit.append((time.perf_counter() - start) / n_epochs)
+        return model.history_[-1, "dur"]
 
     def repeated(loop):
         for _ in range(n_passes):
@@ -123,13 +80,13 @@ def step(case, number, device):
             trained(compile=True)
     first_compiled_fit = time.perf_counter() - start
     if n_members == 1:  # skorch's loader has one batch for all
-        by_skorch = SkorchLoop(clf.net_, rows.X, rows.y.float()).initialize()
+        by_skorch = SkorchLoop(clf.net_, rows.X.cpu(), rows.y.float().cpu())
+        by_skorch.initialize()
         contestants["skorch"] = lambda: repeated(by_skorch)
-    # Where steps are short a busy moment counts; the others take long enough.
-    seconds = in_turns(contestants, number, n_turns=20 if data == "yeast" else 1)
+    seconds = in_turns(contestants, number, n_turns)
     scale = 1000 / n_steps / n_passes
-    measured = {name: scale * value for name, value in seconds.items()}
-    return measured | {
+    return medians(seconds, scale) | {
+        "ratio": float(np.median(seconds["ours"] / seconds["by_hand"])),
         "whole_fit": scale * float(np.median(whole_fit[1:])),
         "first_compiled_fit": first_compiled_fit,
         "validation_share": validation_share(X, Y, n_members, device),
@@ -186,11 +143,12 @@ def curves(case, number, device):
     X, Y = random_data(*size.values())
     clf = CGMVAEClassifier(**ONE_PASS, max_iter=2, device=device)
     clone(clf).fit(X[:200], Y[:200])
-    before = peak_mib()
+    before = memory.held()
+    memory.forget_peak()
     start = time.perf_counter()
     clf.fit(X, Y)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mib": peak_mib(), "added": peak_mib() - before}
+    return {"seconds": seconds, "added": (memory.peak() - before) / 2**20}
 
 
 # -- predictions ---------------------------------------------------------------
@@ -325,67 +283,8 @@ def scale(case, number, device):
 def gpu(case, number, device):
     """Rows a second beside skorch; or the share of the device's own matrix products."""
     if case == "yeast":
-        return beside_skorch(number, device)
-    return million_rows(device, compile=case == "million, compiled")
-
-
-def beside_skorch(number, device):
-    X, Y = random_data(*SIZES["yeast"])
-    clf = CGMVAEClassifier(**ONE_PASS, max_iter=20, device=device).fit(X, Y)
-    rows = clf._rows(clf.net_, X, Y, None)
-    by_skorch = SkorchLoop(clf.net_, rows.X.cpu(), rows.y.float().cpu()).initialize()
-
-    def trained(n_members, compile=False):
-        model = clone(clf).set_params(n_members=n_members, compile=compile).fit(X, Y)
-        return sum(model.history_[:, "dur"]) / model.n_iter_
-
-    seconds = in_turns(
-        {
-            "ours": lambda: trained(1),
-            "ours_4_members": lambda: trained(4),
-            "compiled": lambda: trained(1, compile=True),
-            "compiled_4_members": lambda: trained(4, compile=True),
-            "skorch": by_skorch.epoch,
-        },
-        number,
-    )
-    return {name: len(X) / value for name, value in seconds.items()}
-
-
-OF_FEATURES = {"feature_encoder.layers.input.weight", "linear_path.weight"}
-
-
-def million_rows(device, compile):
-    """FLOPs of training in bfloat16, as a share of those of one large product."""
-    torch.manual_seed(0)
-    X, Y = random_data(1_000_000, 500, 100)
-    clf = CGMVAEClassifier(
-        n_members=1,
-        batch_size=4096,
-        precision="bfloat16",
-        compile=compile,
-        early_stopping=False,
-        max_iter=3,
-        random_state=0,
-        device=device,
-    ).fit(X, Y)
-    seconds = min(clf.history_[:, "dur"])
-    # Two forwards, two to the gradient of the weights, and, but for features, two to
-    # the gradient of what they were multiplied with. Labels are encoded once a batch.
-    flops = len(X) * sum(
-        (4 if name in OF_FEATURES else 6) * weight.numel()
-        for name, weight in clf.net_.module_.named_parameters()
-        if weight.ndim == 2 and not name.startswith("label_encoder")
-    )
-    square = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
-    square @ square
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(20):
-        square @ square
-    torch.cuda.synchronize()
-    limit = 20 * 2 * 8192**3 / (time.perf_counter() - start)
-    return {"rows_a_second": len(X) / seconds, "share": flops / seconds / limit}
+        return on_gpu.beside_skorch(number, device)
+    return on_gpu.million_rows(device, compile=case == "million, compiled")
 
 
 # -- all of them ---------------------------------------------------------------
@@ -407,6 +306,9 @@ MOST_ROUNDS = {"curves": 3, "peers": 1, "search": 3, "precision": 3, "scale": 1}
 
 def measure(task, case, number, device):
     """Run a task in this process, on one thread unless the task is about threads."""
-    if task != "search":
-        torch.set_num_threads(1)
-    return globals()[task](case, number, device)
+    function = globals()[task]
+    if task == "search":
+        return function(case, number, device)
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        return function(case, number, device)

@@ -1,4 +1,4 @@
-"""One epoch on wide sparse data: its peak of memory, and its time.
+"""One epoch on wide sparse data, on one thread: its peak of memory, and its time.
 
     python -m benchmarks.speed.wide_sparse --batch-size 8192
 
@@ -13,7 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
+from benchmarks.speed import memory
 from skcgmvae import CGMVAEClassifier
 
 NETWORK = {
@@ -71,17 +73,17 @@ def random_csr(n_rows, n_columns, n_stored, dtype, rng):
 
 
 def _fit(shapes, parameters):
-    # The libraries load parts of themselves, and start threads, where they are used.
+    torch.set_num_threads(1)
+    # The libraries load parts of themselves where they are used.
     _classifier_of_noise(parameters)
-    libraries = _memory("VmRSS")
+    libraries = memory.held()
     rng = np.random.default_rng(0)
     X = random_csr(*shapes[0], np.float32, rng)
     X.data *= rng.random(len(X.data), np.float32) + np.float32(0.5)
     Y = random_csr(*shapes[1], np.uint8, rng)
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # forget the peak so far
+    memory.forget_peak()
     clf = CGMVAEClassifier(**parameters).fit(X, Y)
-    peak = _memory("VmHWM")
+    peak = memory.peak()
     net = clf.net_
     state = [part for each in net.optimizer_.state.values() for part in each.values()]
     model = _n_bytes(net.module_.parameters()) + _n_bytes(net.module_.buffers())
@@ -112,11 +114,6 @@ def _classifier_of_noise(parameters):
 
 def _n_bytes(tensors):
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def _memory(field):
-    with open("/proc/self/status") as file:
-        return 1024 * int(file.read().split(f"{field}:")[1].split()[0])
 
 
 def main():
