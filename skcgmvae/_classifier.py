@@ -176,11 +176,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     compile : bool, default=False
         Let torch.compile make one graph of the losses of a step, on CUDA a CUDA graph.
         Meant for GPUs, where a step of small networks is some hundred launches. On a
-        CPU it gains next to nothing, or loses: compiling takes tens of seconds, once
-        more when the network or the linear path has stopped. The results are the same
-        up to rounding, except that a batch filled up to the size of the others, with a
-        row of weight 0, draws other random numbers. All labels are encoded in each
-        step.
+        CPU it gains where there are hundreds of labels, else nothing. Compiling takes
+        tens of seconds, once more when the network or the linear path has stopped. The
+        results are the same up to rounding, except that a batch filled up to the size
+        of the others, with a row of weight 0, draws other random numbers. All labels
+        are encoded in each step.
         It needs a dense ``X``, ``max_labels_per_step=None`` and a compiler, C++ for a
         CPU, Triton for CUDA; what lacks is an error.
     random_state : int, RandomState instance or None, default=None
