@@ -176,7 +176,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     compile : bool, default=False
         Let torch.compile make one graph of the losses of a step, on CUDA a CUDA graph.
         Meant for GPUs, where a step of small networks is some hundred launches. On a
-        CPU it gains where there are hundreds of labels, else nothing. Compiling takes
+        CPU an ensemble gains by it where there are hundreds of labels. Compiling takes
         tens of seconds, once more when the network or the linear path has stopped. The
         results are the same up to rounding, except that a batch filled up to the size
         of the others, with a row of weight 0, draws other random numbers. All labels

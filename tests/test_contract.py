@@ -72,7 +72,7 @@ STRICT = (
 TRAINING = {
     "dropout": 0.0,
     "lr": 1e-2,
-    "max_iter": 10,
+    "max_iter": 6,
     "min_steps_per_epoch": 10,
     "device": "cpu",
 }
