@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager, nullcontext, suppress
 
-import numpy as np
 import torch
 
 
@@ -81,5 +80,5 @@ def reuse_freed_memory():
     twice the size of the largest block that was ever freed, of those up to 32 MiB
     (mallopt(3), M_MMAP_THRESHOLD): so here one of nearly that is.
     """
-    with suppress(MemoryError):
-        np.empty(2**25 - 2**16, dtype=np.uint8)
+    with suppress(RuntimeError):  # of a process with less memory than that
+        torch.empty(2**25 - 2**16, dtype=torch.uint8)
