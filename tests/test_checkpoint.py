@@ -181,6 +181,16 @@ def test_without_checkpoint_no_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_from_before_there_were_ranks_is_refused(path):
+    train(path, 8)
+    tree = read_tree(path)
+    del tree["training"]["parameters"]["quantile_features"]
+    tree["training"]["format"] = 1
+    write_tree(path, tree)
+    with pytest.raises(ValueError, match="Its format is 1, and 2 is wanted"):
+        train(path)
+
+
 def test_other_schedules_are_refused(path):
     schedule = LRScheduler("ExponentialLR", gamma=0.9)
     train(path, 8)
