@@ -104,7 +104,7 @@ class TrainingFile:
         try:
             tree = read_tree(self.path)
         except DamagedFileError as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
         found = tree.get("training", {})
         if "parameters" in found:
             found["parameters"] = self.defaults | found["parameters"]
@@ -112,17 +112,14 @@ class TrainingFile:
             if found.get(name) == wanted:
                 continue
             if name == "data":
-                self._refuse("It is of a training on other data.")
+                self.refuse("It is of a training on other data.")
             if name == "parameters" and found.get(name):
-                self._refuse(
-                    f"It was written with {_differences(found[name], wanted)}."
-                )
-            self._refuse(
-                f"Its {name} is {found.get(name)!r}, and {wanted!r} is wanted."
-            )
+                self.refuse(f"It was written with {_differences(found[name], wanted)}.")
+            self.refuse(f"Its {name} is {found.get(name)!r}, and {wanted!r} is wanted.")
         return tree["state"]
 
-    def _refuse(self, reason):
+    def refuse(self, reason):
+        """Say why nothing can go on from the file."""
         raise ValueError(
             f"checkpoint={str(self.path)!r} cannot be gone on from. {reason} Give "
             "another path, or delete the file to train anew."
@@ -183,11 +180,9 @@ class KeepTraining(Callback):
             )
         found, wanted = set(state["schedules"]), {name for name, _ in _schedules(net)}
         if found != wanted:
-            raise ValueError(
-                f"checkpoint={str(self.file_.path)!r} cannot be gone on from. It was "
-                f"written with {_named(found)} in callbacks, and there is "
-                f"{_named(wanted)}. Give the same callbacks, another path, or delete "
-                "the file to train anew."
+            self.file_.refuse(
+                f"It was written with {_named(found)} in callbacks, and there is "
+                f"{_named(wanted)}."
             )
         net.max_epochs = 0 if state["finished"] else net.max_epochs - done
         _restore(net, state)

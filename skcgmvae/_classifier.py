@@ -114,11 +114,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     quantile_features : bool, default=True
         Let every second member see, of columns that are mostly non-zero, not the
         scaled values but the normal scores of their ranks among the training rows', of
-        at most 10,000.
-        Members that see different things err in different ways, and together in fewer
-        (not in the paper). Of no effect on one network, on columns that are mostly
-        zero, and with ``scale_features=False``. Dense data in memory then lie on the
-        device twice.
+        at most 10,000. Members that see different things err in different ways, and
+        together in fewer (not in the paper). Of no effect on one network, on columns
+        that are mostly zero, and with ``scale_features=False``. Dense data in memory
+        then lie on the device twice.
     lr : float, default=0.002
         Learning rate of AdamW (paper: 0.001 to 0.005).
     weight_decay : float, default=0.01

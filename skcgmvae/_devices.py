@@ -76,9 +76,9 @@ def reuse_freed_memory():
     """Let the C library give out again what has been freed, and not the system.
 
     glibc returns to the system what a step of training has freed, and is lent it again,
-    page by page, in the next one, which can take a tenth of the time. What it keeps is
-    twice the size of the largest block that was ever freed, of those up to 32 MiB
-    (mallopt(3), M_MMAP_THRESHOLD): so here one of nearly that is.
+    some hundred pages one by one, in the next. What it keeps is twice the size of the
+    largest block that was ever freed, of those up to 32 MiB (mallopt(3),
+    M_MMAP_THRESHOLD): so here one of nearly that is.
     """
     with suppress(RuntimeError):  # of a process with less memory than that
         torch.empty(2**25 - 2**16, dtype=torch.uint8)

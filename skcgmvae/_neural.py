@@ -308,9 +308,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         net.precision, net.compile = self.precision, self.compile
         net.iterator_train__min_steps = self.min_steps_per_epoch
         for group in net.optimizer_.param_groups:
-            # What a schedule starts from is the second.
-            group |= {"lr": self.lr, "initial_lr": self.lr}
             group["weight_decay"] = self.weight_decay
+            group["lr"] = group["initial_lr"] = self.lr  # which a schedule starts from
         keep_best = dict(net.callbacks_)["keep_best"]
         keep_best.patience, keep_best.tol = self.n_iter_no_change, self.tol
         return net
