@@ -1,9 +1,8 @@
 """Batches as slices of whole arrays, dense or sparse.
 
 A batch is what skorch expects, a pair ``(x, y)``: ``x`` is a dict with the rows
-under ``"x"`` and, where there are any, their weights under ``"sample_weight"``, and
-with ``"shared"`` where (M, B, D) are the same rows in M members' views;
-``y`` is a float tensor (B, L), or None for prediction.
+under ``"x"`` and, where there are any, their weights under ``"sample_weight"``; ``y``
+is a float tensor (B, L), or None for prediction.
 
 For an ensemble of M networks a batch holds rows of each: features are (M, B, D),
 labels (M, B, L), weights (M, B).
@@ -37,43 +36,27 @@ class Streamed:
     ----------
     matrix : ndarray or CSR matrix
     scaler : FeatureScaler or NoScaler, optional
-    views : tuple of bool
-        Which members of an ensemble see the features by rank; () if all see the same.
     """
 
-    def __init__(self, matrix, scaler=None, views=()):
+    def __init__(self, matrix, scaler=None):
         self.matrix = matrix
         self.scaler = scaler
-        self.views = views
         self.shape = matrix.shape
         self._in_file = is_memory_mapped(matrix)
 
     def __getitem__(self, rows):
-        """The ``rows`` (B,), or (M, B), as a matrix (B, D), (M * B, D).
-
-        Where there are views each member has rows of its own, (M * B, D) always.
-        """
-        if not self.views:
-            return self._read(rows.flatten())
-        if rows.ndim == 1:
-            seen = {by_rank: self._read(rows, by_rank) for by_rank in {*self.views}}
-            blocks = [seen[by_rank] for by_rank in self.views]
-        else:
-            blocks = list(map(self._read, rows, self.views))
-        stack = sp.vstack if sp.issparse(self.matrix) else np.concatenate
-        return stack(blocks)
-
-    def _read(self, rows, by_rank=False):
+        """The ``rows`` (B,), or (M, B), as a matrix (B, D), (M * B, D)."""
+        rows = rows.flatten()
         if not self._in_file:
-            return self._scaled(rows, by_rank)
+            return self._scaled(rows)
         # From the front of a file to its back, and once what several members want.
         rows, place = np.unique(rows, return_inverse=True)
-        return self._scaled(rows, by_rank)[place]
+        return self._scaled(rows)[place]
 
-    def _scaled(self, rows, by_rank):
+    def _scaled(self, rows):
         if self.scaler is None:
             return self.matrix[rows]
-        return self.scaler.transform(self.matrix, rows, by_rank=by_rank)
+        return self.scaler.transform(self.matrix, rows)
 
 
 class Rows(Dataset):
@@ -82,15 +65,11 @@ class Rows(Dataset):
     Parameters
     ----------
     X : ndarray, CSR matrix or Streamed, of shape (n_samples, n_features), float32
-        Or, where members have ``views``, an ndarray of both, one after the other, of
-        shape (2, n_samples, n_features).
     y : ndarray or CSR matrix of shape (n_samples, n_labels), optional
     sample_weight : ndarray of shape (n_samples,), optional
     device : torch.device
         Dense arrays in memory are moved there whole; of sparse ones, and of those in a
         file, each batch is.
-    views : tuple of bool
-        As of :class:`Streamed`, which has its own.
 
     Attributes
     ----------
@@ -99,12 +78,10 @@ class Rows(Dataset):
         until :meth:`only` says otherwise.
     """
 
-    def __init__(self, X, y=None, sample_weight=None, *, device="cpu", views=()):
+    def __init__(self, X, y=None, sample_weight=None, *, device="cpu"):
         self.device = torch.device(device)
-        self.index = torch.arange(X.shape[-2])
+        self.index = torch.arange(X.shape[0])
         self.X = self._place(Streamed(X) if sp.issparse(X) else X)
-        views = getattr(self.X, "views", views)
-        self.views = torch.tensor(views, device=self.device).long() if views else None
         self.y = None if y is None else self._place(y)
         self.sample_weight = None
         if sample_weight is not None:
@@ -128,8 +105,6 @@ class Rows(Dataset):
     def take(self, index):
         """The batch of the rows ``index``, a tensor (*members, B) of row numbers."""
         x = {"x": self._features(index)}
-        if self.views is not None and index.ndim == 1:
-            x["shared"] = True  # what each member sees in its own way
         if self.sample_weight is not None:
             x["sample_weight"] = self.sample_weight[index.to(self.device)]
         return x, None if self.y is None else self._labels(index)
@@ -149,19 +124,15 @@ class Rows(Dataset):
 
     def _features(self, index):
         if torch.is_tensor(self.X):
-            index = index.to(self.device)
-            return self.X[index if self.views is None else (self.views[:, None], index)]
+            return self.X[index.to(self.device)]
         rows = self.X[index.numpy()]
-        shape = (
-            index.shape if self.views is None else (len(self.views), index.shape[-1])
-        )
         if not sp.issparse(rows):
-            return torch.from_numpy(rows.reshape(*shape, -1)).to(self.device)
+            return torch.from_numpy(rows.reshape(*index.shape, -1)).to(self.device)
         columns, starts, values = (
             torch.from_numpy(part).to(self.device)
             for part in (rows.indices, rows.indptr[:-1], rows.data)
         )
-        return SparseRows(columns, starts, values, tuple(shape[:-1]))
+        return SparseRows(columns, starts, values, tuple(index.shape[:-1]))
 
     def _labels(self, index):
         if torch.is_tensor(self.y):

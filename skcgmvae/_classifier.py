@@ -73,6 +73,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         with it; held-out rows say how much each counts (not in the paper).
     linear_penalty : float, default=1.0
         Strength of the L2 penalty of A, the 1/C of scikit-learn's LogisticRegression.
+    n_bins : int or "auto", default="auto"
+        Of features by rank the linear path has, beside each, how far it has come
+        through each of so many bins, equally probable ones: it adds up a broken line a
+        feature, and is a generalized additive model [2]_. It then has ``n_bins``
+        weights more for each such feature and label. ``"auto"``: 8, or none where that
+        would be more than 262,144 weights a member. 0: none. Of no effect without
+        ``linear_path`` and ``quantile_features``.
     label_branch : bool, default=False
         Train the decoder also on the mean of the row's label means, as the published
         code does.
@@ -91,9 +98,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     n_members : int, default=4
         Networks in the ensemble (paper: 1). They are trained side by
         side as one batched network and differ in where they start, in the order of
-        their rows, in dropout, in the rows that are held out from them, and in how
-        they see the features (``quantile_features``). Losses are averaged over them,
-        and so are probabilities.
+        their rows, in dropout and in the rows that are held out from them. Losses are
+        averaged over them, and so are probabilities.
     alpha : float, default=1.0
         Weight of the contrastive loss, Eq. 5 (paper: 1 or 2).
     beta : float, default=1.0
@@ -112,12 +118,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         the root mean square of all these non-zeros. The same numbers are scaled the
         same whether dense or sparse.
     quantile_features : bool, default=True
-        Let every second member see, of columns that are mostly non-zero, not the
-        scaled values but the normal scores of their ranks among the training rows', of
-        at most 10,000. Members that see different things err in different ways, and
-        together in fewer (not in the paper). Of no effect on one network, on columns
-        that are mostly zero, and with ``scale_features=False``. Dense data in memory
-        then lie on the device twice.
+        Of columns that are mostly non-zero, see not the scaled values but the normal
+        scores of their ranks among the training rows', of at most 10,000: an outlier or
+        a skewed unit then means nothing (not in the paper). Of no effect on columns
+        that are mostly zero, and with ``scale_features=False``.
     lr : float, default=0.002
         Learning rate of AdamW (paper: 0.001 to 0.005).
     weight_decay : float, default=0.01
@@ -256,6 +260,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     ----------
     .. [1] J. Bai, S. Kong and C. Gomes, "Gaussian Mixture Variational Autoencoder
        with Contrastive Learning for Multi-Label Classification", ICML 2022.
+    .. [2] Y. Gorishniy, I. Rubachev and A. Babenko, "On Embeddings for Numerical
+       Features in Tabular Deep Learning", NeurIPS 2022, section 3.2.
 
     Examples
     --------
@@ -292,6 +298,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "skip_connection": ["boolean"],
         "linear_path": ["boolean"],
         "linear_penalty": [Interval(Real, 0, None, closed="left")],
+        "n_bins": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "label_branch": ["boolean"],
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "max_labels_per_step": [Interval(Integral, 1, None, closed="left"), None],
@@ -319,6 +326,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         skip_connection=False,
         linear_path=True,
         linear_penalty=1.0,
+        n_bins="auto",
         label_branch=False,
         n_samples=1,
         max_labels_per_step=None,
@@ -364,6 +372,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.skip_connection = skip_connection
         self.linear_path = linear_path
         self.linear_penalty = linear_penalty
+        self.n_bins = n_bins
         self.label_branch = label_branch
         self.n_samples = n_samples
         self.max_labels_per_step = max_labels_per_step

@@ -22,6 +22,7 @@ _EQ7 = {
     "temperature": 1.0,
     "dropout": 0.5,
     "input_dropout": 0.0,
+    "quantile_features": False,
     "ema_decay": 0.0,
 }
 

@@ -44,11 +44,19 @@ class SparseRows(NamedTuple):
         """Of the rows: (*members, B)."""
         return (*self.members, len(self.row_starts) // math.prod(self.members))
 
-    def to_dense(self, n_features):
-        """The same rows as a dense (..., B, D) tensor."""
+    def to_dense(self, n_features, wanted=None):
+        """The same rows, or of them the columns ``wanted``, as (..., B, D) numbers."""
         row = self._repeat(torch.arange(len(self.row_starts)), self._row_sizes())
-        dense = self.values.new_zeros(len(self.row_starts), n_features)
-        dense.index_put_((row, self.columns), self.values, accumulate=True)
+        columns, values = self.columns, self.values
+        if wanted is not None:
+            place = columns.new_full((n_features,), -1)
+            place[wanted] = torch.arange(len(wanted)).to(place)
+            columns = place[columns]
+            kept = columns >= 0
+            row, columns, values = row[kept], columns[kept], values[kept]
+            n_features = len(wanted)
+        dense = values.new_zeros(len(self.row_starts), n_features)
+        dense.index_put_((row, columns), values, accumulate=True)
         return dense.reshape(*self.shape, n_features)
 
     def spread(self, n_members, n_features):
@@ -111,10 +119,9 @@ class InputLinear(nn.Module):
     Parameters
     ----------
     n_features, out_features : int
-    offset : tensor of shape (D,) or (*members, D), optional
+    offset : tensor of shape (D,), optional
         Subtracted from sparse rows, after the product: the centre that dense rows
-        have already lost and sparse rows could only lose by turning dense. Where
-        members differ in it, rows have to be of each.
+        have already lost and sparse rows could only lose by turning dense.
     bias : bool
     members : tuple of int
 
@@ -148,13 +155,9 @@ class InputLinear(nn.Module):
         if self.offset is not None:
             # One more row of the same product: few columns are centred, and the
             # gradient of a product of its own would be dense.
-            centred = self.offset.reshape(-1, n_features).any(dim=0)
-            columns = centred.nonzero().squeeze(1)
-            values = self.offset[..., columns]
-            rows = values.shape[:-1]  # one, or one a member
-            starts = torch.arange(math.prod(rows)).to(columns) * len(columns)
-            columns = columns.expand(*rows, -1).flatten()
-            parts.append(SparseRows(columns, starts, values.flatten(), tuple(rows)))
+            columns = self.offset.nonzero().squeeze(1)
+            start = columns.new_zeros(1)
+            parts.append(SparseRows(columns, start, self.offset[columns]))
         if members:
             parts = [part.spread(*members, n_features) for part in parts]
         starts, n_stored = [], 0

@@ -95,19 +95,9 @@ def in_predicting(estimator, X, *args):
     )
 
 
-def in_viewing(scaler, X):
-    """What to do where two scaled copies of X do not fit."""
-    return (
-        f"Out of memory: X of shape {X.shape}, once scaled and once by rank, does not "
-        "fit. Set quantile_features=False, or pass fewer rows or a sparse X."
-    )
-
-
 def in_placing(rows, array):
     """What to do where a whole array does not fit onto a device."""
     advice = ["pass fewer rows or a sparse X"]
-    if array.ndim == 3:  # two views of X
-        advice.insert(0, "set quantile_features=False")
     if rows.device.type != "cpu":
         advice.insert(0, "use device='cpu'")
     advice = ", or ".join(advice)

@@ -30,12 +30,8 @@ from skcgmvae._layers import (
     SparseRows,
     hidden_layers,
     product,
-    with_squares,
 )
-
-# Adam moves a weight by about lr a step, whatever its gradient. The weights of a
-# logistic regression have far to go, so those of the linear path count tenfold.
-LINEAR_SPEED = 10.0
+from skcgmvae._linear_path import LinearPath
 
 # To learn which labels occur in a batch, a step would have to wait for a GPU. Up to so
 # many labels it costs one less to encode all.
@@ -189,10 +185,12 @@ class CGMVAE(nn.Module):
     ----------
     n_rows, n_features, n_labels : int
         Shapes of the training data.
-    offset : tensor of shape (D,) or (*members, D), or None
+    offset : tensor of shape (D,) or None
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
         Where the bias of the linear path starts; zeros if None.
+    ranked : tensor of int of shape (R,) or None
+        The features that are normal scores of ranks, which the linear path has in bins.
 
     Shape
     -----
@@ -207,6 +205,7 @@ class CGMVAE(nn.Module):
         n_labels,
         offset=None,
         label_log_odds=None,
+        ranked=None,
         latent_dim=64,
         embedding_dim=256,
         encoder_layer_sizes=(256, 256),
@@ -221,6 +220,7 @@ class CGMVAE(nn.Module):
         skip_connection=False,
         linear_path=True,
         linear_penalty=1.0,
+        n_bins="auto",
         label_branch=False,
         n_samples=1,
         n_members=1,
@@ -270,13 +270,16 @@ class CGMVAE(nn.Module):
         self.input_dropout = Dropout(input_dropout)
         self.linear_path = None
         if linear_path:
-            self.penalty = linear_penalty * LINEAR_SPEED**2 / (2 * n_rows)
-            self.linear_path = InputLinear(
-                n_features, n_labels, offset=offset, members=members
+            self.linear_path = LinearPath(
+                n_features,
+                n_labels,
+                penalty=linear_penalty / (2 * n_rows),
+                offset=offset,
+                label_log_odds=label_log_odds,
+                ranked=ranked,
+                n_bins=n_bins,
+                members=members,
             )
-            nn.init.zeros_(self.linear_path.weight)
-            if label_log_odds is not None:
-                self.linear_path.bias.data.copy_(label_log_odds / LINEAR_SPEED)
 
     @staticmethod
     def head_of(name):
@@ -296,7 +299,7 @@ class CGMVAE(nn.Module):
         logits = self.embed(x) @ self.label_embedding.mT
         if self.linear_path is None:
             return stack_heads(logits)
-        return stack_heads(logits, LINEAR_SPEED * self.linear_path(x))
+        return stack_heads(logits, self.linear_path(x))
 
     def label_gaussians(self, label_embedding=None):
         """The mean and log-variance of each label's Gaussian; (A, d), (A, d)."""
@@ -315,7 +318,11 @@ class CGMVAE(nn.Module):
             label_embedding = label_embedding.index_select(-2, sample.labels)
             y = y.index_select(-1, sample.labels)
 
-        linear = self._linear_training(x, sample)
+        linear = {}
+        path = self.linear_path
+        if path is not None and path.weight.requires_grad:
+            logits, penalty = path.training_output(x, sample)
+            linear = {"linear_logits": logits, "linear_penalty": penalty}
         if not self.label_embedding.requires_grad:
             return CGMVAEOutput(**linear, sample=sample)
         noisy = self._drop_features(x)
@@ -355,23 +362,6 @@ class CGMVAE(nn.Module):
             sample=sample,
         )
 
-    def _linear_training(self, x, sample):
-        """The linear path's logits, (B, L), and the penalty of its weights, (1,)."""
-        path = self.linear_path
-        if path is None or not path.weight.requires_grad:
-            return {}
-        if sample is None:
-            weight, squares = with_squares(path.weight)
-            bias = path.bias
-        else:
-            weight = path.weight.index_select(-1, sample.labels)
-            bias = path.bias.index_select(-1, sample.labels)
-            squares = weight.square().sum(dim=-2) * sample.weight  # (L,)
-            squares = squares.sum(dim=-1)
-        logits = LINEAR_SPEED * path.by(weight, bias, x)
-        penalty = self.penalty * squares[..., None]
-        return {"linear_logits": logits, "linear_penalty": penalty}
-
     def _drop_features(self, x):
         if isinstance(x, SparseRows):
             return x._replace(values=self.input_dropout(x.values))
@@ -407,4 +397,4 @@ class CGMVAE(nn.Module):
             return x
         dense = x.to_dense(self.n_features)
         offset = self.feature_encoder.layers.input.offset
-        return dense if offset is None else dense - offset[..., None, :]
+        return dense if offset is None else dense - offset

@@ -49,7 +49,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
     module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``,
-    ``label_log_odds`` and what :meth:`_label_facts` tells.
+    ``label_log_odds``, ``ranked`` and what :meth:`_label_facts` tells.
     """
 
     _module_class = None
@@ -242,10 +242,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """
         self._scaler = FeatureScaler() if self.scale_features else NoScaler()
         seen = np.unique(train)
-        members = train.shape[:-1]
-        by_rank = self.quantile_features and members != ()
-        self._scaler.fit(X, seen, by_rank=by_rank)
-        offset = self._scaler.offset(self._scaler.views(members))
+        self._scaler.fit(X, seen, by_rank=self.quantile_features)
+        offset, ranked = self._scaler.offset, self._scaler.ranked_
         n_positive = count_labels(Y, seen)
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
@@ -255,6 +253,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
             label_log_odds=torch.from_numpy(log_odds).float(),
+            ranked=torch.from_numpy(ranked) if len(ranked) else None,
             **self._label_facts(Y, seen),
         )
         criterion_parameters = self._accepted_by(self._criterion_class)
@@ -325,12 +324,11 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         A dense X in memory is moved to the device whole. Of other rows a scaled copy
         would be one more.
         """
-        views = self._scaler.views(net.module_.members)
         if issparse(X) or is_memory_mapped(X):
-            X = Streamed(X, self._scaler, views)
+            X = Streamed(X, self._scaler)
         else:
-            X = self._scaler.both_views(X) if views else self._scaler.transform(X)
-        return Rows(X, Y, sample_weight, device=net.device, views=views)
+            X = self._scaler.transform(X)
+        return Rows(X, Y, sample_weight, device=net.device)
 
     def _finish(self, net):
         """Keep the trained net and what it learnt about its training, not the data."""
@@ -355,7 +353,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         """Validated rows, as the network takes them, scaled chunk by chunk."""
         check_is_fitted(self, "net_")
         X = self._validate_features(X, reset=False)
-        return Streamed(X, self._scaler, self._scaler.views(self.net_.module_.members))
+        return Streamed(X, self._scaler)
 
     def decision_function(self, X):
         """The logit of each label.

@@ -16,8 +16,10 @@ from skcgmvae._labels import LabelCoder
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
 
-# Raised when a file comes to hold what earlier versions could not read.
-FORMAT = 1
+# Raised when a file comes to hold what earlier versions could not read, or when what it
+# holds comes to mean something else: before 2, of an ensemble only every second member
+# saw ranks.
+FORMAT = 2
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 
@@ -169,6 +171,11 @@ class SavedModels:
             raise DamagedFileError(
                 f"{path} was written by skcgmvae {tree.get('version')}, in a format "
                 f"that version {skcgmvae.__version__} does not know; use a later one."
+            )
+        if file_format < 2 and tree["scaler"].get("ranked_") is not None:
+            raise DamagedFileError(
+                f"{path} is of an early version, in which only some members saw ranks: "
+                "this one cannot read it. Fit the model anew."
             )
         if name != cls.__name__:
             raise DamagedFileError(

@@ -1,17 +1,10 @@
-"""Feature scaling that is safe for any column, dense or sparse.
-
-There are two views of the features: scaled, and by rank, in which columns that are
-mostly non-zero have become normally distributed. The members of an ensemble may see
-different ones.
-"""
+"""Feature scaling that is safe for any column, dense or sparse."""
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtri
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
-
-from skcgmvae._memory import explain_out_of_memory, in_viewing
 
 # No training value lies further than this many units from its column's centre: the
 # z-score of a rare 0/1 column or of an outlier would be a spike that the rest of the
@@ -22,8 +15,8 @@ TRAIN_REACH = 10.0
 # natural logarithm (a factor of 12), are taken to be of one kind.
 ONE_KIND = 2.5
 
-# A view by rank is a broken line a column, of at most so many corners, through the
-# ranks among at most so many rows.
+# Ranks are told by a broken line a column, of at most so many corners, through those
+# among at most so many rows.
 MOST_KNOTS = 256
 RANKED_ROWS = 10_000
 
@@ -41,7 +34,8 @@ CHUNK_VALUES = 2**21
 class FeatureScaler:
     """Bring every column to unit scale; centre those where zero is no baseline.
 
-    A column that is mostly non-zero is standardised (mean 0, standard deviation 1).
+    A column that is mostly non-zero is standardised (mean 0, standard deviation 1) or,
+    with ``by_rank``, becomes normally distributed: the normal scores of its ranks.
     A column that is mostly zero (a word count, a one-hot category, an indicator)
     keeps its zeros. Such columns are divided by one number, the root mean square of
     all their non-zeros, so that within a row they keep their proportions: the unit
@@ -59,15 +53,16 @@ class FeatureScaler:
     center_ : ndarray of shape (n_features,)
     factor_ : ndarray of shape (n_features,)
         One over the scale; 0 for a constant column.
-    ranked_ : ndarray of int of shape (n_ranked,), or None
-        The columns that differ between the two views; None if there is one view only.
+    ranked_ : ndarray of int of shape (n_ranked,)
+        The columns of which ranks count.
     knots_, scores_ : ndarray of shape (n_ranked, n_knots)
         The corners of each of these columns' broken line: scaled values, ascending, and
         the normal scores of their ranks. A line with fewer ends in equal ones.
     """
 
     # What models of earlier files have.
-    ranked_ = None
+    ranked_ = np.empty(0, dtype=int)
+    knots_ = scores_ = np.empty((0, 1))
 
     def fit(self, X, rows, by_rank=False):
         """Learn centre and factor of each column from the rows of ``X`` given.
@@ -77,7 +72,7 @@ class FeatureScaler:
         X : ndarray or CSR matrix of shape (n_samples, n_features)
         rows : ndarray of int
         by_rank : bool
-            Learn a view by rank, too.
+            Of columns that are mostly non-zero, learn the ranks, too.
         """
         columns = _sparse_columns if sp.issparse(X) else _dense_columns
         low, high, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
@@ -113,32 +108,10 @@ class FeatureScaler:
         self.ranked_ = ranked
         self.knots_, self.scores_ = map(_padded, zip(*lines, strict=True))
 
-    def views(self, members):
-        """Which members see the features by rank, a bool each; () if all see the same.
-
-        Every second one does. ``members`` is the shape of the ensemble, () or (M,).
-        """
-        if self.ranked_ is None or not members:
-            return ()
-        return tuple(member % 2 == 1 for member in range(*members))
-
-    def transform(self, X, rows=None, by_rank=False):
+    def transform(self, X, rows=None):
         """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
-        if by_rank and sp.issparse(X):
-            return self._ranked_sparse(X if rows is None else X[rows])
         if sp.issparse(X):
-            X = X if rows is None else X[rows]
-            data = np.empty(X.nnz, dtype=np.float32)
-            is_centred = self.center_.any()
-            for start in range(0, X.nnz, CHUNK_VALUES):
-                part = slice(start, start + CHUNK_VALUES)
-                columns = X.indices[part]
-                factor = self.factor_[columns]
-                offset = self.center_[columns] * factor if is_centred else 0.0
-                with np.errstate(over="ignore"):
-                    values = X.data[part] * factor
-                data[part] = np.clip(values, offset - REACH, offset + REACH)
-            return sp.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
+            return self._sparse(X if rows is None else X[rows])
         rows = np.arange(X.shape[0]) if rows is None else rows
         out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
         for part, chunk in _chunks(X, rows):
@@ -146,9 +119,8 @@ class FeatureScaler:
                 chunk -= self.center_
                 chunk *= self.factor_
             chunk[:, self.factor_ == 0] = 0  # even where infinity met the 0
-            if by_rank:
-                for column, line in self._lines():
-                    chunk[:, column] = np.interp(chunk[:, column], *line)
+            for column, line in self._lines():
+                chunk[:, column] = np.interp(chunk[:, column], *line)
             out[part] = np.clip(chunk, -REACH, REACH, out=chunk)
         return out
 
@@ -157,48 +129,48 @@ class FeatureScaler:
         """Whether nothing is left of the features: none of them varied."""
         return not self.factor_.any()
 
-    @explain_out_of_memory(in_viewing)
-    def both_views(self, X):
-        """All rows of a dense ``X``, scaled and by rank; (N, D) -> (2, N, D)."""
-        both = np.empty((2, *X.shape), dtype=np.float32)
-        both[0] = self.transform(X)
-        both[1] = self.transform(X, by_rank=True)
-        return both
+    def _sparse(self, X):
+        data = np.empty(X.nnz, dtype=np.float32)
+        is_centred = self.center_.any()
+        for start in range(0, X.nnz, CHUNK_VALUES):
+            part = slice(start, start + CHUNK_VALUES)
+            columns = X.indices[part]
+            factor = self.factor_[columns]
+            offset = self.center_[columns] * factor if is_centred else 0.0
+            with np.errstate(over="ignore"):
+                values = X.data[part] * factor
+            data[part] = np.clip(values, offset - REACH, offset + REACH)
+        if len(self.ranked_):
+            self._rank(X, data)
+        return sp.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
 
-    def _ranked_sparse(self, X):
-        scaled = self.transform(X)
+    def _rank(self, X, data):
+        """Write the scores of the ranked columns' stored values over ``data``."""
         order = np.argsort(X.indices, kind="stable")  # column by column
         ends = np.searchsorted(X.indices[order], np.arange(X.shape[1] + 1))
-        offset = self._offset(by_rank=True)
+        offset = self._offset()
         for column, line in self._lines():
             at = order[ends[column] : ends[column + 1]]
             values = X.data[at].astype(np.float64)
             with np.errstate(over="ignore"):
                 values = (values - self.center_[column]) * self.factor_[column]
-            scaled.data[at] = np.interp(values, *line) + offset[column]
-        return scaled
+            data[at] = np.interp(values, *line) + offset[column]
 
     def _lines(self):
         """Each ranked column, with the corners of its line."""
         lines = zip(self.knots_, self.scores_, strict=True)
         return zip(self.ranked_, lines, strict=True)
 
-    def offset(self, views=()):
-        """What scaled sparse rows still have to lose, or None if it is nothing.
+    @property
+    def offset(self):
+        """What scaled sparse rows still have to lose, (n_features,), or None."""
+        offset = self._offset().astype(np.float32)
+        return offset if offset.any() else None
 
-        (n_features,), or (M, n_features) where members have ``views``.
-        """
-        offsets = [self._offset(by_rank) for by_rank in views or [False]]
-        offset = np.stack(offsets).astype(np.float32)
-        if not offset.any():
-            return None
-        return offset if views else offset[0]
-
-    def _offset(self, by_rank):
+    def _offset(self):
         offset = self.center_ * self.factor_
-        if by_rank:
-            for column, line in self._lines():
-                offset[column] = -np.interp(-offset[column], *line)
+        for column, line in self._lines():
+            offset[column] = -np.interp(-offset[column], *line)
         return offset
 
 
@@ -206,20 +178,14 @@ class NoScaler:
     """The features as they are, in float32."""
 
     is_blind = False
+    offset = None  # sparse rows have nothing to lose
+    ranked_ = np.empty(0, dtype=int)
 
     def fit(self, X, rows, by_rank=False):
         """Learn nothing."""
         return self
 
-    def views(self, members):
-        """All members see the same."""
-        return ()
-
-    def offset(self, views=()):
-        """Sparse rows have nothing to lose."""
-        return None
-
-    def transform(self, X, rows=None, by_rank=False):
+    def transform(self, X, rows=None):
         """The float32 copy of rows of ``X``."""
         X = X if rows is None else X[rows]
         largest = max(abs(float(X.min())), abs(float(X.max())))

@@ -167,7 +167,7 @@ class MultiLabelNet(NeuralNet):
             logits = self.module_(x["x"])
         if logits.ndim == 3:
             return logits
-        own = x["x"].ndim == 3 and "shared" not in x
+        own = x["x"].ndim == 3
         return logits.flatten(0, 1) if own else logit_of_mean_probability(logits)
 
     # -- one epoch ---------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Small estimators and data for the tests."""
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from sklearn.datasets import make_multilabel_classification
 
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._batches import Rows
+from skcgmvae._layers import SparseRows
 
 SMALL = {
     "latent_dim": 8,
@@ -38,3 +40,15 @@ def toy(n_samples=200, n_features=12, n_labels=5, random_state=0):
 def as_its_network_sees(clf, X):
     """The rows as a fitted estimator hands them to its network."""
     return Rows(clf._scaled(X)).take(torch.arange(X.shape[0]))[0]["x"]
+
+
+def as_sparse(x):
+    """Rows (..., B, D) as SparseRows."""
+    *members, _, n_features = x.shape
+    matrix = sp.csr_matrix(x.reshape(-1, n_features).numpy())
+    return SparseRows(
+        torch.from_numpy(matrix.indices).long(),
+        torch.from_numpy(matrix.indptr[:-1]).long(),
+        torch.from_numpy(matrix.data),
+        tuple(members),
+    )

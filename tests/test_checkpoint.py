@@ -181,13 +181,13 @@ def test_without_checkpoint_no_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_from_before_there_were_ranks_is_refused(path):
+def test_a_file_from_before_there_were_bins_is_refused(path):
     train(path, 8)
     tree = read_tree(path)
-    del tree["training"]["parameters"]["quantile_features"]
-    tree["training"]["format"] = 1
+    del tree["training"]["parameters"]["n_bins"]
+    tree["training"]["format"] = 2
     write_tree(path, tree)
-    with pytest.raises(ValueError, match="Its format is 1, and 2 is wanted"):
+    with pytest.raises(ValueError, match="Its format is 2, and 3 is wanted"):
         train(path)
 
 

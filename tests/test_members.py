@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import as_its_network_sees
+from common import as_its_network_sees, as_sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
-from sklearn.base import clone
 from skorch.callbacks import Callback, EpochScoring
 
 from skcgmvae import CGMVAEClassifier
@@ -71,18 +70,6 @@ def ensemble_and_parts(**options):
 def draw(*shape, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def as_sparse(x):
-    """Rows (..., B, D) as SparseRows."""
-    *members, _, n_features = x.shape
-    matrix = sp.csr_matrix(x.reshape(-1, n_features).numpy())
-    return SparseRows(
-        torch.from_numpy(matrix.indices).long(),
-        torch.from_numpy(matrix.indptr[:-1]).long(),
-        torch.from_numpy(matrix.data),
-        tuple(members),
-    )
 
 
 def thinned(x):
@@ -270,31 +257,24 @@ def test_learnt_spaces_lie_side_by_side(fitted):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
-def test_every_second_member_sees_ranks(form):
+def test_members_see_ranks(form):
     X, Y_ = table()
     clf = CGMVAEClassifier(n_members=M, **SMALL)
-    plain = clone(clf).set_params(quantile_features=False)
     scores = norm.ppf((rankdata(X, axis=0) - 0.5) / len(X))
+    found = []
     for values in (X, np.exp(3 * X)):  # a table of other numbers in the same order
         clf.fit(form(values), Y_)
         seen = as_its_network_sees(clf, form(values))
         if isinstance(seen, SparseRows):
-            offset = clf.net_.module_.feature_encoder.layers.input.offset
-            assert offset.shape == (M, D)
-            seen = seen.to_dense(D) - offset[:, None]
-        assert seen.shape == (M, 150, D)
-        np.testing.assert_allclose(seen[1], scores, atol=2e-4)
-        standard = clf._scaler.transform(values)
-        for member in (0, 2):
-            np.testing.assert_allclose(seen[member], standard, rtol=1e-4, atol=1e-5)
-    found = clf.fit(form(X), Y_).predict_proba(form(X))
-    without = plain.fit(form(X), Y_).predict_proba(form(X))
-    assert np.abs(found - without).max() > 1e-3
+            seen = seen.to_dense(D) - clf.net_.module_.linear_path.offset
+        np.testing.assert_allclose(seen, scores, atol=2e-4)
+        found.append(clf.predict_proba(form(values)))
+    np.testing.assert_allclose(*found, atol=5e-3)
 
 
-def test_views_are_the_same_dense_sparse_and_in_a_file(tmp_path):
+def test_ranks_are_the_same_dense_sparse_and_in_a_file(tmp_path):
     X, Y_ = table()
-    X[:, :3] *= X[:, :3] > 0.5  # some columns with a view by rank, some without
+    X[:, :3] *= X[:, :3] > 0.5  # some columns by rank, some not
     np.save(tmp_path / "X.npy", X)
     parameters = SMALL | {"input_dropout": 0.0, "reconstruction": "gaussian"}
     clf = CGMVAEClassifier(n_members=M, **parameters)
@@ -308,20 +288,11 @@ def test_views_are_the_same_dense_sparse_and_in_a_file(tmp_path):
     assert np.isfinite(clf.partial_fit(X[:20], Y_[:20]).transform(X)).all()
 
 
-def test_views_are_kept_in_a_file(fitted, tmp_path):
+def test_ranks_are_kept_in_a_file(fitted, tmp_path):
     X, _ = table()
     fitted.save_model(tmp_path / "model")
     loaded = CGMVAEClassifier.load_model(tmp_path / "model", device="cpu")
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
-
-
-def test_one_network_sees_no_ranks():
-    X, Y_ = table()
-    alone = CGMVAEClassifier(n_members=1, **SMALL)
-    assert as_its_network_sees(alone.fit(X, Y_), X).shape == (150, D)
-    expected = alone.predict_proba(X)
-    found = alone.set_params(quantile_features=False).fit(X, Y_).predict_proba(X)
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_members_hold_out_different_rows_and_between_them_learn_from_all():
@@ -367,7 +338,7 @@ def test_callbacks_see_rows_and_predictions_that_belong_together():
     parameters = SMALL | {"max_iter": 40, "batch_size": 7}
     clf = CGMVAEClassifier(n_members=M, callbacks=scoring, **parameters).fit(X, Y_)
     # Chance, which is what rows and predictions out of step would give, is below .5.
-    assert clf.history_[-1, "train_f1"] > 0.7
+    assert clf.history_[-1, "train_f1"] > 0.6
     assert clf.history_[-1, "valid_f1"] > 0.6
     shared = clf.net_.predict_proba(clf._scaler.transform(X))
     assert ((shared >= 0.5) == clf.predict(X)).mean() > 0.95
@@ -387,7 +358,8 @@ def test_members_are_no_worse_than_one_alone():
     train, test = slice(0, 300), slice(300, None)
 
     def log_loss(seed, n_members):
-        parameters = SMALL | {"max_iter": 15, "random_state": seed}
+        parameters = SMALL | {"max_iter": 60, "random_state": seed}
+        parameters["linear_path"] = False  # which would find what there is by itself
         clf = CGMVAEClassifier(n_members=n_members, **parameters)
         p = clf.fit(X[train], Y_[train]).predict_proba(X[test])
         y = Y_[test]

@@ -14,7 +14,6 @@ from common import SMALL, small, toy
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._batches import Rows
 from skcgmvae._network import CGMVAE
-from skcgmvae._scaling import FeatureScaler
 
 X, Y = toy()
 
@@ -153,7 +152,7 @@ def test_data_that_do_not_fit_onto_a_device(monkeypatch):
     from_numpy = torch.from_numpy
 
     def to_nowhere(array):
-        if array.ndim > 1 and array.shape[-2] == len(X):
+        if array.ndim > 1 and len(array) == len(X):
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return from_numpy(array)
 
@@ -164,18 +163,6 @@ def test_data_that_do_not_fit_onto_a_device(monkeypatch):
     # The advice is not to lower the size of the batches.
     with pytest.raises(MemoryError, match=r"does not fit onto.*Pass fewer rows"):
         small().fit(X, Y)
-    advice = r"\(2, 200, 12\) does not.*Set quantile_features=False, or pass fewer rows"
-    with pytest.raises(MemoryError, match=advice):
-        small(n_members=2).fit(X, Y)
-
-
-def test_two_views_that_do_not_fit(monkeypatch):
-    def nowhere(self, X, rows=None, by_rank=False):
-        raise MemoryError("Unable to allocate 7.28 TiB")
-
-    monkeypatch.setattr(FeatureScaler, "transform", nowhere)
-    with pytest.raises(MemoryError, match=r"by rank.*quantile_features=False.*TiB"):
-        small(n_members=2).fit(X, Y)
 
 
 # -- for real --------------------------------------------------------------------

@@ -21,10 +21,10 @@ from skcgmvae._layers import (
     random_int16,
     with_squares,
 )
+from skcgmvae._linear_path import LINEAR_SPEED
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import (
     CGMVAE,
-    LINEAR_SPEED,
     GaussianMixture,
     LabelEncoder,
 )
@@ -125,6 +125,9 @@ NOTHING = SparseRows(
 def test_to_dense_adds_duplicates_and_keeps_empty_rows():
     assert RAGGED.shape == (4,)
     assert_close(RAGGED.to_dense(D), RAGGED_DENSE)
+    for wanted in ([4], [6, 0, 4], [2], []):
+        wanted = torch.tensor(wanted, dtype=torch.long)
+        assert_close(RAGGED.to_dense(D, wanted), RAGGED_DENSE[:, wanted])
     assert_close(NOTHING.to_dense(D), torch.zeros(3, D, dtype=torch.float64))
 
 

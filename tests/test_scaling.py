@@ -22,13 +22,12 @@ def scaled(X):
     return fitted(X).transform(X)
 
 
-def scaled_sparse(X, scaler=None, by_rank=False):
+def scaled_sparse(X, scaler=None):
     """What the network makes of a sparse matrix: its rows without the offset."""
     scaler = fitted(X) if scaler is None else scaler
-    out = scaler.transform(X, by_rank=by_rank)
+    out = scaler.transform(X)
     assert sp.issparse(out)
-    offset = scaler.offset((False, by_rank))
-    return out.toarray() - (0 if offset is None else offset[1])
+    return out.toarray() - (0 if scaler.offset is None else scaler.offset)
 
 
 # Counts, indicators, measures of either sign and constants, with zeros among them.
@@ -282,7 +281,7 @@ def test_no_scaler_passes_the_numbers_on(kind):
     out = NoScaler().fit(kind(X), np.arange(2)).transform(kind(X))
     assert out.dtype == np.float32
     assert ((out.toarray() if sp.issparse(out) else out) == X).all()
-    assert NoScaler().offset() is None
+    assert NoScaler().offset is None
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
@@ -293,13 +292,13 @@ def test_no_scaler_refuses_what_float32_cannot_train_on(kind, extreme):
         NoScaler().transform(X)
 
 
-# -- the view by rank ------------------------------------------------------------
+# -- ranks ----------------------------------------------------------------------
 
 
 def ranked(X, rows=None):
     rows = np.arange(X.shape[0]) if rows is None else rows
     scaler = FeatureScaler().fit(X, rows, by_rank=True)
-    return scaler, scaler.transform(X, by_rank=scaler.ranked_ is not None)
+    return scaler, scaler.transform(X)
 
 
 def changes(X):
@@ -311,9 +310,7 @@ def changes(X):
 @given(matrices)
 def test_by_rank_full_columns_have_normal_scores_and_others_stay(X):
     scaler, found = ranked(X)
-    np.testing.assert_array_equal(
-        np.flatnonzero(changes(X)), [] if scaler.ranked_ is None else scaler.ranked_
-    )
+    np.testing.assert_array_equal(np.flatnonzero(changes(X)), scaler.ranked_)
     expected = scaled(X)
     for column in np.flatnonzero(changes(X)):
         share = (rankdata(X[:, column]) - 0.5) / len(X)
@@ -327,10 +324,9 @@ def test_dense_and_sparse_have_the_same_ranks(X):
     dense, expected = ranked(X)
     csr = sp.csr_matrix(X)
     sparse, _ = ranked(csr)
-    if dense.ranked_ is not None:
-        found = scaled_sparse(csr, sparse, by_rank=True)
-        largest = np.abs(X).max(axis=0) * dense.factor_
-        assert (np.abs(found - expected) <= 1e-5 * (1 + largest)).all()
+    found = scaled_sparse(csr, sparse)
+    largest = np.abs(X).max(axis=0) * dense.factor_
+    assert (np.abs(found - expected) <= 1e-5 * (1 + largest)).all()
 
 
 def test_ranks_are_a_line_between_those_that_were_seen_and_level_beyond():
@@ -338,7 +334,7 @@ def test_ranks_are_a_line_between_those_that_were_seen_and_level_beyond():
     scaler, seen = ranked(X)
     np.testing.assert_allclose(seen[:, 0], norm.ppf([1 / 8, 1 / 2, 1 / 2, 7 / 8]))
     new = np.array([[-1e9], [1.5], [3.5], [np.nextafter(2, 3)], [1e300]])
-    found = scaler.transform(new, by_rank=True)[:, 0]
+    found = scaler.transform(new)[:, 0]
     low, middle, high = seen[[0, 1, 3], 0]
     expected = [low, (low + middle) / 2, (middle + high) / 2, middle, high]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
@@ -349,9 +345,9 @@ def test_ranks_are_a_line_between_those_that_were_seen_and_level_beyond():
 def test_what_overflows_has_the_last_rank(form):
     scaler, seen = ranked(np.array([[-1e-30], [1e-30], [2e-30]]))
     new = form(np.array([[-1e300], [1e300]]))
-    found = scaler.transform(new, by_rank=True)
+    found = scaler.transform(new)
     if sp.issparse(found):
-        found = scaled_sparse(new, scaler, by_rank=True)
+        found = scaled_sparse(new, scaler)
     np.testing.assert_allclose(found, seen[[0, 2]], rtol=1e-6)
 
 
@@ -359,7 +355,7 @@ def test_ranks_do_not_depend_on_the_dtype_of_ties():
     """0.1 in float32 lies above 0.1; a step there would lift it over all that tie."""
     X = np.random.RandomState(0).choice([0.1, 0.2, 0.3], size=(200, 2))
     scaler, expected = ranked(X)
-    found = scaler.transform(X.astype(np.float32), by_rank=True)
+    found = scaler.transform(X.astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -381,12 +377,3 @@ def test_ranks_are_of_the_training_rows():
     scaler, found = ranked(X, rows=np.arange(4))
     assert scaler.knots_.shape == (1, 4)
     np.testing.assert_allclose(found[4:], norm.ppf(7 / 8), rtol=1e-6)
-
-
-def test_every_second_member_sees_ranks_where_there_are_any():
-    X = np.arange(1.0, 11.0)[:, None]
-    scaler, _ = ranked(X)
-    assert scaler.views(()) == ()
-    assert scaler.views((4,)) == (False, True, False, True)
-    assert fitted(X).views((4,)) == NoScaler().views((4,)) == ()
-    assert ranked(X * (X > 7))[0].views((4,)) == ()  # mostly zero

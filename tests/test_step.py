@@ -35,18 +35,17 @@ def same_noise_for_all_rows(monkeypatch):
     monkeypatch.setattr(torch, "randn", randn)
 
 
-def assert_same_training(found, expected, **tolerance):
-    tolerance = {"rtol": 1e-5, "atol": 1e-5} | tolerance
+def assert_same_training(found, expected, atol=1e-5):
     weights = dict(expected.net_.module_.named_parameters())
     for name, weight in found.net_.module_.named_parameters():
-        torch.testing.assert_close(weight, weights[name], **tolerance)
+        torch.testing.assert_close(weight, weights[name], rtol=1e-5, atol=atol)
     for epoch, other in zip(found.history_, expected.history_, strict=True):
         terms = [name for name in other if name.startswith(("train", "valid"))]
         assert "train_loss" in terms
         for name in terms:
             np.testing.assert_allclose(epoch[name], other[name], rtol=1e-4)
     np.testing.assert_allclose(
-        found.predict_proba(X), expected.predict_proba(X), rtol=0, atol=1e-5
+        found.predict_proba(X), expected.predict_proba(X), rtol=0, atol=atol
     )
 
 
@@ -65,7 +64,8 @@ def test_steps_are_those_of_plain_training(graphs, name):
     plain = small(**parameters).fit(X, Y)
     compiled = small(**parameters, compile=True).fit(X, Y)
     assert len(graphs) == 1
-    assert_same_training(compiled, plain)
+    # A last digit of float32 may be what a number is rounded up by in bfloat16.
+    assert_same_training(compiled, plain, atol=1e-3 if name == "bfloat16" else 1e-5)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])

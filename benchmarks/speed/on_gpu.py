@@ -34,7 +34,11 @@ def beside_skorch(number, device):
     return {name: len(X) / value for name, value in medians(seconds).items()}
 
 
-OF_FEATURES = {"feature_encoder.layers.input.weight", "linear_path.weight"}
+OF_FEATURES = {
+    "feature_encoder.layers.input.weight",
+    "linear_path.weight",
+    "linear_path.bins",
+}
 
 
 def million_rows(device, compile):

@@ -31,7 +31,7 @@ class PlainLoop:
     """
 
     def __init__(self, net, rows):
-        self.X, self.Y, self.views = rows.X, rows.y.float(), rows.views
+        self.X, self.Y = rows.X, rows.y.float()
         self.members = net.module_.members
         self.weights = {
             name: _as_products_take_it(name, weight, self.members)
@@ -39,7 +39,12 @@ class PlainLoop:
         }
         self.parameters = list(self.weights.values())
         self.average = [w.detach().clone() for w in self.parameters]
-        self.penalty = net.module_.penalty
+        path = net.module_.linear_path
+        self.penalty, self.ranked = path.penalty, path.ranked
+        n_bins = path.bins.shape[-2] // len(path.ranked)
+        edges = torch.special.ndtri(torch.linspace(0, 1, n_bins + 1)).clamp(-2.5, 2.5)
+        self.slope = (1 / edges.diff()).to(self.X.device)
+        self.start = -0.5 - edges[:-1].to(self.X.device) * self.slope
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=net.lr,
@@ -59,8 +64,7 @@ class PlainLoop:
         for rows in torch.tensor_split(order, n_batches, dim=-1):
             self.optimizer.zero_grad()
             rows = rows.to(self.X.device)
-            seen = rows if self.views is None else (self.views[:, None], rows)
-            loss = self.loss(self.X[seen], self.Y[rows])
+            loss = self.loss(self.X[rows], self.Y[rows])
             loss.backward()
             self.optimizer.step()
             self.n_averaged += 1
@@ -94,7 +98,10 @@ class PlainLoop:
         hidden = dropout(torch.relu(self.linear("decoder.input", z)))
         embedding = self.linear("to_embedding", hidden)
         logits = embedding @ E.mT
-        linear_logits = 10 * self.linear("linear_path", x)
+        linear_logits = self.linear("linear_path", x)
+        passed = torch.addcmul(self.start, x[..., self.ranked, None], self.slope)
+        passed = passed.clamp_(-0.5, 0.5).flatten(-2)
+        linear_logits = 10 * (linear_logits + passed @ self.weights["linear_path.bins"])
 
         n_positive = y.sum(dim=-1)
         log_q = (-0.5 * (log_variance + noise.square() + LOG_2PI)).sum(dim=-1)
@@ -110,7 +117,10 @@ class PlainLoop:
             F.binary_cross_entropy_with_logits(part, y, reduction="sum")
             for part in (logits, linear_logits)
         )
-        squares = self.weights["linear_path.weight"].square().sum()
+        squares = sum(
+            self.weights[f"linear_path.{name}"].square().sum()
+            for name in ("weight", "bins")
+        )
         n_members = math.prod(self.members)
         return (rows.sum() + entropy) / n_rows + self.penalty * squares / n_members
 

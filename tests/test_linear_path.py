@@ -1,0 +1,215 @@
+"""The linear path: a ridge regression a label, in bins where features have ranks."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from common import as_sparse, small
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
+
+from skcgmvae._label_sample import LabelSample
+from skcgmvae._linear_path import (
+    LINEAR_SPEED,
+    LinearPath,
+    PiecewiseLinearEncoding,
+)
+
+assert_close = torch.testing.assert_close
+
+D, L, B, T = 5, 3, 40, 4
+RANKED = torch.tensor([0, 2, 4])
+
+
+def make(seed=0, **options):
+    """A path in float64 with weights that are not zero."""
+    torch.manual_seed(seed)
+    options = {"penalty": 0.01, "ranked": RANKED, "n_bins": T} | options
+    path = LinearPath(D, L, **options).double()
+    for weight in path.parameters():
+        torch.nn.init.normal_(weight)
+    return path
+
+
+def rows(*shape, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def encoded(x, n_bins):
+    """The definition, number by number, by SciPy's quantiles and NumPy's lines."""
+    edges = np.clip(norm.ppf(np.arange(n_bins + 1) / n_bins), -2.5, 2.5)
+    return np.array(
+        [
+            [
+                np.interp(score, edges[t : t + 2], [-0.5, 0.5])
+                for score in row
+                for t in range(n_bins)
+            ]
+            for row in x
+        ]
+    )
+
+
+# -- the encoding ----------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6), st.integers(1, 20))
+def test_the_encoding_is_what_its_definition_says(scores, n_bins):
+    x = torch.tensor([scores])
+    found = PiecewiseLinearEncoding(n_bins)(x)
+    np.testing.assert_allclose(found, encoded(x.numpy(), n_bins), atol=2e-5)
+
+
+def test_bins_are_equally_probable():
+    """Where a score lies is its rank in the normal distribution, to within a bin."""
+    scores = torch.from_numpy(norm.ppf(np.linspace(0.01, 0.99, 99))[:, None])
+    passed = PiecewiseLinearEncoding(10).double()(scores).add(0.5).sum(dim=1) / 10
+    np.testing.assert_allclose(passed, np.linspace(0.01, 0.99, 99), atol=0.03)
+
+
+# -- the path --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("members", [(), (2,)])
+@pytest.mark.parametrize("own", [False, True])
+def test_logits_are_linear_in_features_and_encoding(members, own):
+    path = make(members=members)
+    x = rows(*(members if own else ()), B, D)
+    found = path(x)
+    for m in range(len(found) if members else 1):
+        one = x[m] if own and members else x
+        weight, bins, bias = (
+            p.detach().numpy() if not members else p[m].detach().numpy()
+            for p in (path.weight, path.bins, path.bias)
+        )
+        expected = one.numpy() @ weight + bias
+        expected = expected + encoded(one[:, RANKED].numpy(), T) @ bins
+        logits = found[m] if members else found
+        np.testing.assert_allclose(
+            logits.detach(), LINEAR_SPEED * expected, rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("members", [(), (2,)])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+def test_dense_and_sparse_rows_have_the_same_logits(members, own, centred):
+    offset = rows(D, seed=2) if centred else None
+    path = make(members=members, offset=offset)
+    x = rows(*(members if own else ()), B, D)
+    x = torch.where(x.abs() < 0.5, 0.0, x)
+    assert_close(path(as_sparse(x)), path(x - offset if centred else x))
+
+
+def test_all_rows_at_once_give_the_ridge_regression_of_scikit_learn():
+    rng = np.random.RandomState(0)
+    x = rng.randn(200, D)
+    bumps = np.abs(x[:, RANKED]) @ rng.randn(len(RANKED), L)
+    y = (bumps - bumps.mean(axis=0) + 0.3 * rng.randn(200, L) > 0).astype(float)
+    path = make(penalty=1 / (2 * len(x)))
+    for weight in path.parameters():
+        torch.nn.init.zeros_(weight)
+    optimizer = torch.optim.LBFGS(
+        path.parameters(), max_iter=1000, line_search_fn="strong_wolfe"
+    )
+    x_tensor, y_tensor = torch.from_numpy(x), torch.from_numpy(y)
+
+    def closure():
+        optimizer.zero_grad()
+        logits, penalty = path.training_output(x_tensor)
+        entropy = F.binary_cross_entropy_with_logits(logits, y_tensor, reduction="none")
+        loss = entropy.sum(dim=1).mean() + penalty.squeeze()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    design = np.hstack([x, encoded(x[:, RANKED], T)])
+    found = LINEAR_SPEED * torch.cat([path.weight, path.bins]).detach().numpy()
+    for label in range(L):
+        reference = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000)
+        reference.fit(design, y[:, label])
+        np.testing.assert_allclose(found[:, label], reference.coef_[0], atol=2e-3)
+
+
+def test_some_labels_have_their_own_logits_and_stand_for_others_in_the_penalty():
+    path, x = make(), rows(B, D)
+    labels, weight = torch.tensor([2, 0]), torch.tensor([1.0, 2.5]).double()
+    logits, penalty = path.training_output(x, LabelSample(labels, weight, L))
+    assert_close(logits, path(x)[:, labels])
+    squares = sum(w.square().sum(dim=0) for w in (path.weight, path.bins))
+    expected = 0.01 * LINEAR_SPEED**2 * (squares[2] + 2.5 * squares[0])
+    assert_close(penalty, expected[None])
+    _, whole = path.training_output(x)
+    assert_close(whole, 0.01 * LINEAR_SPEED**2 * squares.sum()[None])
+
+
+def test_without_ranks_or_bins_it_is_linear():
+    for options in ({"ranked": None}, {"n_bins": 0}):
+        path = make(**options)
+        x = rows(B, D)
+        assert path.bins is None
+        assert_close(path(x), LINEAR_SPEED * (x @ path.weight + path.bias))
+
+
+def test_bins_are_left_out_by_themselves_where_they_would_be_many():
+    for n_ranked, n_labels, expected in (
+        (32, 1024, (256, 1024)),  # 262,144 weights
+        (32, 1025, None),
+        (10_000, 4, None),
+    ):
+        ranked = torch.arange(n_ranked)
+        path = LinearPath(n_ranked, n_labels, penalty=0.0, ranked=ranked)
+        found = None if path.bins is None else tuple(path.bins.shape)
+        assert found == expected
+    path = LinearPath(32, 1025, penalty=0.0, ranked=torch.arange(32), n_bins=8)
+    assert path.bins.shape == (256, 1025)
+
+
+# -- in the estimator ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bumps():
+    """A label that is set in the middle of one feature: linear in no feature."""
+    rng = np.random.RandomState(0)
+    X = rng.randn(600, 4) + 3  # no zeros: all have ranks
+    return X, (np.abs(X[:, :2] - 3) < 0.67).astype(int)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+def test_a_linear_path_with_bins_learns_what_is_not_linear(bumps, form):
+    X, Y = bumps
+    X = form(X)
+    accuracy = {}
+    for n_bins in (0, "auto"):
+        clf = small(n_bins=n_bins, max_iter=20, min_steps_per_epoch=50, lr=0.01)
+        clf.fit(X[:400], Y[:400])
+        clf.logit_scale_ = [0.0, 1.0]  # of the linear path alone
+        accuracy[n_bins] = (clf.predict(X[400:]) == Y[400:]).mean()
+    assert accuracy[0] < 0.65
+    assert accuracy["auto"] > 0.85
+
+
+def test_features_that_are_mostly_zero_have_no_bins(bumps):
+    X, Y = bumps
+    clf = small().fit(X * (X > 3.5), Y)
+    assert clf.net_.module_.linear_path.bins is None
+    X = np.hstack([X[:, :1], X[:, 1:] * (X[:, 1:] > 3.5)])
+    clf.fit(X, Y)
+    assert clf.net_.module_.linear_path.bins.shape == (8, 2)
+
+
+def test_a_fitted_path_is_kept_in_a_file(bumps, tmp_path):
+    X, Y = bumps
+    clf = small(n_bins=3).fit(X, Y)
+    clf.save_model(tmp_path / "model")
+    loaded = type(clf).load_model(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    weights = loaded.net_.module_.linear_path.bins
+    assert_close(weights, clf.net_.module_.linear_path.bins)
+    assert weights.abs().max() > 0
