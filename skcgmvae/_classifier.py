@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcgmvae._layers import ACTIVATIONS
+from skcgmvae._linear_path import MOST_BINS
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import CGMVAE
 from skcgmvae._neural import BaseNeuralClassifier
@@ -70,16 +71,19 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     linear_path : bool, default=True
         Add A x + b, one logistic regression a label, to the logits of the prediction.
         It is trained beside the network, by a loss of its own, and shares nothing
-        with it; held-out rows say how much each counts (not in the paper).
+        with it; held-out rows say how much each counts (not in the paper). Of some
+        features it is not linear (``n_bins``).
     linear_penalty : float, default=1.0
-        Strength of the L2 penalty of A, the 1/C of scikit-learn's LogisticRegression.
+        Strength of the L2 penalty of its weights, the 1/C of scikit-learn's
+        LogisticRegression.
     n_bins : int or "auto", default="auto"
-        Of features by rank the linear path has, beside each, how far it has come
-        through each of so many bins, equally probable ones: it adds up a broken line a
-        feature, and is a generalized additive model [2]_. It then has ``n_bins``
-        weights more for each such feature and label. ``"auto"``: 8, or none where that
-        would be more than 262,144 weights a member. 0: none. Of no effect without
-        ``linear_path`` and ``quantile_features``.
+        Beside each feature that is seen by rank, and takes more than 8 values, the
+        linear path has how far its score has come through each of so many bins, equally
+        probable ones and at most 128 [2]_: it adds up a broken line a feature, and is a
+        generalized additive model. For each such feature and label it has so many
+        weights more. ``"auto"``: 8, or none where that would be more than 4,096 numbers
+        a row or 262,144 weights a member. 0: none. Of no effect without ``linear_path``
+        and ``quantile_features``.
     label_branch : bool, default=False
         Train the decoder also on the mean of the row's label means, as the published
         code does.
@@ -113,10 +117,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Temperature tau of the contrastive loss (published code: 1).
     scale_features : bool, default=True
         Scale the features inside, as the training rows say. Columns that are mostly
-        non-zero are standardised. Those that are mostly zero keep their zeros and,
-        unless their non-zeros are of very different size, are divided by one number,
-        the root mean square of all these non-zeros. The same numbers are scaled the
-        same whether dense or sparse.
+        non-zero are standardised, or seen by rank (``quantile_features``). Those that
+        are mostly zero keep their zeros and, unless their non-zeros are of very
+        different size, are divided by one number, the root mean square of all these
+        non-zeros. The same numbers are scaled the same whether dense or sparse.
     quantile_features : bool, default=True
         Of columns that are mostly non-zero, see not the scaled values but the normal
         scores of their ranks among the training rows', of at most 10,000: an outlier or
@@ -298,7 +302,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "skip_connection": ["boolean"],
         "linear_path": ["boolean"],
         "linear_penalty": [Interval(Real, 0, None, closed="left")],
-        "n_bins": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "n_bins": [
+            Interval(Integral, 0, MOST_BINS, closed="both"),
+            StrOptions({"auto"}),
+        ],
         "label_branch": ["boolean"],
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "max_labels_per_step": [Interval(Integral, 1, None, closed="left"), None],

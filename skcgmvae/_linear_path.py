@@ -1,7 +1,7 @@
 """The linear path, from the features to the logits, beside the network of figure 1.
 
 Pure torch. Shapes in the comments as in :mod:`skcgmvae._network`, and besides: R
-features of which ranks count, T bins each.
+continuous features, T bins each.
 """
 
 import torch
@@ -13,20 +13,27 @@ from skcgmvae._layers import InputLinear, SparseRows, product, with_squares
 # logistic regression have far to go, so those of the linear path count tenfold.
 LINEAR_SPEED = 10.0
 
-# With n_bins="auto" a linear path has DEFAULT_BINS, unless that is more weights than
-# these: about what the rest of the network has.
+# With n_bins="auto" there are DEFAULT_BINS, unless a row is more than MOST_ENCODED
+# numbers then, or there are more than MOST_WEIGHTS for them: both cost as much as the
+# rest of a step. A saved model depends on these numbers, and on the next: with another
+# one, raise the FORMAT of _persistence and of _checkpoint.
 DEFAULT_BINS = 8
+MOST_ENCODED = 2**12
 MOST_WEIGHTS = 2**18
 
 # Where the outermost bins end, in standard deviations: of a thousand numbers six lie
 # further out on either side.
 OUTERMOST = 2.5
 
+# Of more than 161 the outermost would be of no width.
+MOST_BINS = 128
+
 
 class PiecewiseLinearEncoding(nn.Module):
     """How far a score has come through each bin: -1/2 before, 1/2 behind it.
 
-    Gorishniy, Rubachev and Babenko (NeurIPS 2022), section 3.2. Scores are taken to be
+    Gorishniy, Rubachev and Babenko (NeurIPS 2022), section 3.2, but that the outermost
+    bins are closed, and that the middle is 0, as of the scores. These are taken to be
     standard normal, and the bins to be equally probable. What is linear in the encoding
     is a broken line of the score.
 
@@ -50,11 +57,11 @@ class PiecewiseLinearEncoding(nn.Module):
 
 
 class LinearPath(InputLinear):
-    """A ridge logistic regression a label; where there are ranks, an additive one.
+    """A ridge logistic regression a label; of continuous features an additive one.
 
-    Of the features ``ranked``, which are normal scores of ranks, it has the score and
-    the score's piecewise linear encoding, so that it adds up one broken line a feature:
-    a generalized additive model.
+    Of these, which are normal scores of ranks, it has the score and the score's
+    piecewise linear encoding, so that it adds up one broken line a feature: a
+    generalized additive model.
 
     Parameters
     ----------
@@ -65,7 +72,7 @@ class LinearPath(InputLinear):
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
         Where the bias starts; zeros if None.
-    ranked : tensor of int of shape (R,) or None
+    continuous : tensor of int of shape (R,) or None
     n_bins : int or "auto"
         T; 0 for no encoding.
     members : tuple of int
@@ -83,7 +90,7 @@ class LinearPath(InputLinear):
         penalty,
         offset=None,
         label_log_odds=None,
-        ranked=None,
+        continuous=None,
         n_bins="auto",
         members=(),
     ):
@@ -92,19 +99,20 @@ class LinearPath(InputLinear):
         if label_log_odds is not None:
             self.bias.data.copy_(label_log_odds / LINEAR_SPEED)
         self.penalty = penalty * LINEAR_SPEED**2
-        self.bins = None
-        n_ranked = 0 if ranked is None else len(ranked)
+        self.bin_weight = None
+        n_continuous = 0 if continuous is None else len(continuous)
         if n_bins == "auto":
-            few = n_ranked * DEFAULT_BINS * n_labels <= MOST_WEIGHTS
+            n_encoded = n_continuous * DEFAULT_BINS
+            few = n_encoded <= MOST_ENCODED and n_encoded * n_labels <= MOST_WEIGHTS
             n_bins = DEFAULT_BINS if few else 0
-        if n_ranked and n_bins:
-            self.register_buffer("ranked", ranked, persistent=False)
+        if n_continuous and n_bins:
+            self.register_buffer("continuous", continuous, persistent=False)
             self.encoding = PiecewiseLinearEncoding(n_bins)
-            shape = *members, n_ranked * n_bins, n_labels
-            self.bins = nn.Parameter(torch.zeros(shape))
+            shape = *members, n_continuous * n_bins, n_labels
+            self.bin_weight = nn.Parameter(torch.zeros(shape))
 
     def forward(self, x):
-        return self._logits(x, self.weight, self.bias, self.bins)
+        return self._logits(x, self.weight, self.bias, self.bin_weight)
 
     def training_output(self, x, sample=None):
         """The logits of the labels looked at, (B, L), and the weights' penalty, (1,).
@@ -112,7 +120,7 @@ class LinearPath(InputLinear):
         ``sample`` is a :class:`~skcgmvae._label_sample.LabelSample`, or None for all.
         """
         weight, squares = _of_labels(self.weight, sample)
-        bias, bins = self.bias, self.bins
+        bias, bins = self.bias, self.bin_weight
         if sample is not None:
             bias = bias.index_select(-1, sample.labels)
         if bins is not None:
@@ -127,17 +135,17 @@ class LinearPath(InputLinear):
         return LINEAR_SPEED * logits
 
     def _scores(self, x):
-        """The features of which ranks count, dense; (..., B, R)."""
+        """The continuous features, dense; (..., B, R)."""
         if not isinstance(x, SparseRows):
-            return x.index_select(-1, self.ranked)
-        scores = x.to_dense(self.weight.shape[-2], self.ranked)
-        return scores if self.offset is None else scores - self.offset[self.ranked]
+            return x.index_select(-1, self.continuous)
+        scores = x.to_dense(self.weight.shape[-2], self.continuous)
+        return scores if self.offset is None else scores - self.offset[self.continuous]
 
 
 def _of_labels(weight, sample):
-    """A weight's columns for all labels, or some, and the sum of its squares, ().
+    """The weight for all labels, or some, and the sum of its squares over all.
 
-    The sum is over all labels, or an estimate of it.
+    (*members, N, L) -> (*members, N, A), (*members,). From some the sum is estimated.
     """
     if sample is None:
         return with_squares(weight)

@@ -189,8 +189,8 @@ class CGMVAE(nn.Module):
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
         Where the bias of the linear path starts; zeros if None.
-    ranked : tensor of int of shape (R,) or None
-        The features that are normal scores of ranks, which the linear path has in bins.
+    continuous : tensor of int of shape (R,) or None
+        Which features are, as normal scores of ranks; the linear path has them in bins.
 
     Shape
     -----
@@ -205,7 +205,7 @@ class CGMVAE(nn.Module):
         n_labels,
         offset=None,
         label_log_odds=None,
-        ranked=None,
+        continuous=None,
         latent_dim=64,
         embedding_dim=256,
         encoder_layer_sizes=(256, 256),
@@ -276,7 +276,7 @@ class CGMVAE(nn.Module):
                 penalty=linear_penalty / (2 * n_rows),
                 offset=offset,
                 label_log_odds=label_log_odds,
-                ranked=ranked,
+                continuous=continuous,
                 n_bins=n_bins,
                 members=members,
             )

@@ -49,7 +49,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
     module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``,
-    ``label_log_odds``, ``ranked`` and what :meth:`_label_facts` tells.
+    ``label_log_odds``, ``continuous`` and what :meth:`_label_facts` tells.
     """
 
     _module_class = None
@@ -140,10 +140,11 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Pass over these rows once, going on from where the model is.
 
-        The first call decides for good how features are scaled, a column that is
-        constant in it being ignored, and by the number of its rows how much a penalty
-        of weights counts beside the loss: let it be large and typical. Nothing is held
-        out for early stopping.
+        The first call decides for good how features are scaled, or which ranks they
+        have (a column that is constant in it is ignored, and beyond its extremes ranks
+        stay level), and by the number of its rows how much a penalty of weights counts
+        beside the loss: let it be large and typical. Nothing is held out for early
+        stopping.
 
         Parameters
         ----------
@@ -243,7 +244,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         self._scaler = FeatureScaler() if self.scale_features else NoScaler()
         seen = np.unique(train)
         self._scaler.fit(X, seen, by_rank=self.quantile_features)
-        offset, ranked = self._scaler.offset, self._scaler.ranked_
+        offset, continuous = self._scaler.offset, self._scaler.continuous_
         n_positive = count_labels(Y, seen)
         log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
@@ -253,7 +254,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
             label_log_odds=torch.from_numpy(log_odds).float(),
-            ranked=torch.from_numpy(ranked) if len(ranked) else None,
+            continuous=torch.from_numpy(continuous) if len(continuous) else None,
             **self._label_facts(Y, seen),
         )
         criterion_parameters = self._accepted_by(self._criterion_class)

@@ -36,7 +36,7 @@ class SavedModels:
     """
 
     def save_model(self, path):
-        """Write the fitted model to a file that any later version can read.
+        """Write the fitted model to a file that any later release can read.
 
         A safetensors file: arrays, and JSON for everything else. It holds no training
         data, and nothing in it is executed when it is loaded.
@@ -120,7 +120,8 @@ class SavedModels:
             If there is no such file, or it may not be read.
         ValueError
             If the file is damaged, is of another kind or another class, or was written
-            by a later version.
+            by a later version, or by one from before the first release that saw
+            features otherwise.
 
         Examples
         --------
@@ -172,7 +173,9 @@ class SavedModels:
                 f"{path} was written by skcgmvae {tree.get('version')}, in a format "
                 f"that version {skcgmvae.__version__} does not know; use a later one."
             )
-        if file_format < 2 and tree["scaler"].get("ranked_") is not None:
+        scaler = tree.get("scaler")
+        seen = scaler.get("ranked_") if isinstance(scaler, dict) else None
+        if file_format < 2 and seen is not None:
             raise DamagedFileError(
                 f"{path} is of an early version, in which only some members saw ranks: "
                 "this one cannot read it. Fit the model anew."

@@ -20,6 +20,9 @@ ONE_KIND = 2.5
 MOST_KNOTS = 256
 RANKED_ROWS = 10_000
 
+# What takes more values than so many is continuous.
+FEW_VALUES = 8
+
 # Where values that come later are cut off: far outside of anything trained on, and
 # far inside of what float32 can square and add up.
 REACH = 1e6
@@ -46,7 +49,7 @@ class FeatureScaler:
 
     What is done depends on the numbers alone, not on whether they came as a dense or
     a sparse matrix. Sparse matrices are only multiplied; what remains to be
-    subtracted from them is ``offset_``.
+    subtracted from them is :attr:`offset`.
 
     Attributes
     ----------
@@ -55,13 +58,15 @@ class FeatureScaler:
         One over the scale; 0 for a constant column.
     ranked_ : ndarray of int of shape (n_ranked,)
         The columns of which ranks count.
+    continuous_ : ndarray of int of shape (n_continuous,)
+        Those of them that take more than a few values.
     knots_, scores_ : ndarray of shape (n_ranked, n_knots)
         The corners of each of these columns' broken line: scaled values, ascending, and
         the normal scores of their ranks. A line with fewer ends in equal ones.
     """
 
-    # What models of earlier files have.
-    ranked_ = np.empty(0, dtype=int)
+    # Without ranks; also what models of early files have.
+    ranked_ = continuous_ = np.empty(0, dtype=int)
     knots_ = scores_ = np.empty((0, 1))
 
     def fit(self, X, rows, by_rank=False):
@@ -105,8 +110,10 @@ class FeatureScaler:
             scaled = block.astype(np.float64) - self.center_[columns]
             scaled *= self.factor_[columns]
             lines += map(_normal_scores, scaled.T)
+        knots, scores = zip(*lines, strict=True)
         self.ranked_ = ranked
-        self.knots_, self.scores_ = map(_padded, zip(*lines, strict=True))
+        self.continuous_ = ranked[[len(values) > FEW_VALUES for values in knots]]
+        self.knots_, self.scores_ = _padded(knots), _padded(scores)
 
     def transform(self, X, rows=None):
         """The scaled float32 copy of rows of ``X``; a CSR matrix is not centred."""
@@ -146,11 +153,16 @@ class FeatureScaler:
 
     def _rank(self, X, data):
         """Write the scores of the ranked columns' stored values over ``data``."""
-        order = np.argsort(X.indices, kind="stable")  # column by column
-        ends = np.searchsorted(X.indices[order], np.arange(X.shape[1] + 1))
+        is_ranked = np.zeros(X.shape[1], dtype=bool)
+        is_ranked[self.ranked_] = True
+        stored = np.flatnonzero(is_ranked[X.indices])
+        stored = stored[np.argsort(X.indices[stored], kind="stable")]
+        columns = X.indices[stored]  # ascending
+        starts = np.searchsorted(columns, self.ranked_)
+        ends = np.searchsorted(columns, self.ranked_, side="right")
         offset = self._offset()
-        for column, line in self._lines():
-            at = order[ends[column] : ends[column + 1]]
+        for (column, line), start, end in zip(self._lines(), starts, ends, strict=True):
+            at = stored[start:end]
             values = X.data[at].astype(np.float64)
             with np.errstate(over="ignore"):
                 values = (values - self.center_[column]) * self.factor_[column]
@@ -179,7 +191,7 @@ class NoScaler:
 
     is_blind = False
     offset = None  # sparse rows have nothing to lose
-    ranked_ = np.empty(0, dtype=int)
+    continuous_ = np.empty(0, dtype=int)
 
     def fit(self, X, rows, by_rank=False):
         """Learn nothing."""

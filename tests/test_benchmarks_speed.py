@@ -28,10 +28,11 @@ class Losses(Callback):
         self.found.append(float(loss))
 
 
-def training(n_members):
+def training(n_members, **parameters):
     """A net before its first step, the rows it is to see, and what reads its losses."""
     losses = Losses()
     clf = CGMVAEClassifier(
+        **parameters,
         n_members=n_members,
         early_stopping=False,
         min_steps_per_epoch=1,
@@ -47,9 +48,9 @@ def training(n_members):
     return clf.net_, rows.only(index), losses
 
 
-@pytest.mark.parametrize("n_members", [1, 3])
-def test_the_loop_by_hand_comes_to_the_same(n_members):
-    net, rows, losses = training(n_members)
+@pytest.mark.parametrize("n_members, n_bins", [(1, 8), (3, 8), (3, 0)])
+def test_the_loop_by_hand_comes_to_the_same(n_members, n_bins):
+    net, rows, losses = training(n_members, n_bins=n_bins)
     assert (Y.sum(axis=1) == 0).any()
     by_hand = PlainLoop(net, rows)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""The linear path: a ridge regression a label, in bins where features have ranks."""
+"""The linear path: a ridge regression a label, of continuous features in bins."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from skcgmvae._label_sample import LabelSample
 from skcgmvae._linear_path import (
     LINEAR_SPEED,
+    MOST_BINS,
     LinearPath,
     PiecewiseLinearEncoding,
 )
@@ -21,13 +22,13 @@ from skcgmvae._linear_path import (
 assert_close = torch.testing.assert_close
 
 D, L, B, T = 5, 3, 40, 4
-RANKED = torch.tensor([0, 2, 4])
+CONTINUOUS = torch.tensor([0, 2, 4])
 
 
 def make(seed=0, **options):
     """A path in float64 with weights that are not zero."""
     torch.manual_seed(seed)
-    options = {"penalty": 0.01, "ranked": RANKED, "n_bins": T} | options
+    options = {"penalty": 0.01, "continuous": CONTINUOUS, "n_bins": T} | options
     path = LinearPath(D, L, **options).double()
     for weight in path.parameters():
         torch.nn.init.normal_(weight)
@@ -58,7 +59,9 @@ def encoded(x, n_bins):
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6), st.integers(1, 20))
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6), st.integers(1, MOST_BINS)
+)
 def test_the_encoding_is_what_its_definition_says(scores, n_bins):
     x = torch.tensor([scores])
     found = PiecewiseLinearEncoding(n_bins)(x)
@@ -75,8 +78,7 @@ def test_bins_are_equally_probable():
 # -- the path --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("members", [(), (2,)])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("members, own", [((), False), ((2,), False), ((2,), True)])
 def test_logits_are_linear_in_features_and_encoding(members, own):
     path = make(members=members)
     x = rows(*(members if own else ()), B, D)
@@ -85,18 +87,17 @@ def test_logits_are_linear_in_features_and_encoding(members, own):
         one = x[m] if own and members else x
         weight, bins, bias = (
             p.detach().numpy() if not members else p[m].detach().numpy()
-            for p in (path.weight, path.bins, path.bias)
+            for p in (path.weight, path.bin_weight, path.bias)
         )
         expected = one.numpy() @ weight + bias
-        expected = expected + encoded(one[:, RANKED].numpy(), T) @ bins
+        expected = expected + encoded(one[:, CONTINUOUS].numpy(), T) @ bins
         logits = found[m] if members else found
         np.testing.assert_allclose(
             logits.detach(), LINEAR_SPEED * expected, rtol=1e-4, atol=1e-4
         )
 
 
-@pytest.mark.parametrize("members", [(), (2,)])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("members, own", [((), False), ((2,), False), ((2,), True)])
 @pytest.mark.parametrize("centred", [False, True])
 def test_dense_and_sparse_rows_have_the_same_logits(members, own, centred):
     offset = rows(D, seed=2) if centred else None
@@ -109,7 +110,7 @@ def test_dense_and_sparse_rows_have_the_same_logits(members, own, centred):
 def test_all_rows_at_once_give_the_ridge_regression_of_scikit_learn():
     rng = np.random.RandomState(0)
     x = rng.randn(200, D)
-    bumps = np.abs(x[:, RANKED]) @ rng.randn(len(RANKED), L)
+    bumps = np.abs(x[:, CONTINUOUS]) @ rng.randn(len(CONTINUOUS), L)
     y = (bumps - bumps.mean(axis=0) + 0.3 * rng.randn(200, L) > 0).astype(float)
     path = make(penalty=1 / (2 * len(x)))
     for weight in path.parameters():
@@ -128,46 +129,49 @@ def test_all_rows_at_once_give_the_ridge_regression_of_scikit_learn():
         return loss
 
     optimizer.step(closure)
-    design = np.hstack([x, encoded(x[:, RANKED], T)])
-    found = LINEAR_SPEED * torch.cat([path.weight, path.bins]).detach().numpy()
+    design = np.hstack([x, encoded(x[:, CONTINUOUS], T)])
+    found = LINEAR_SPEED * torch.cat([path.weight, path.bin_weight]).detach().numpy()
     for label in range(L):
         reference = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000)
         reference.fit(design, y[:, label])
         np.testing.assert_allclose(found[:, label], reference.coef_[0], atol=2e-3)
 
 
-def test_some_labels_have_their_own_logits_and_stand_for_others_in_the_penalty():
-    path, x = make(), rows(B, D)
+@pytest.mark.parametrize("members", [(), (2,)])
+def test_some_labels_have_their_own_logits_and_stand_for_others_in_the_penalty(members):
+    path, x = make(members=members), rows(*members, B, D)
     labels, weight = torch.tensor([2, 0]), torch.tensor([1.0, 2.5]).double()
     logits, penalty = path.training_output(x, LabelSample(labels, weight, L))
-    assert_close(logits, path(x)[:, labels])
-    squares = sum(w.square().sum(dim=0) for w in (path.weight, path.bins))
-    expected = 0.01 * LINEAR_SPEED**2 * (squares[2] + 2.5 * squares[0])
-    assert_close(penalty, expected[None])
+    assert_close(logits, path(x)[..., labels])
+    squares = sum(w.square().sum(dim=-2) for w in (path.weight, path.bin_weight))
+    expected = 0.01 * LINEAR_SPEED**2 * (squares[..., 2] + 2.5 * squares[..., 0])
+    assert_close(penalty, expected[..., None])
     _, whole = path.training_output(x)
-    assert_close(whole, 0.01 * LINEAR_SPEED**2 * squares.sum()[None])
+    expected = 0.01 * LINEAR_SPEED**2 * squares.sum(dim=-1)
+    assert_close(whole, expected[..., None])
 
 
-def test_without_ranks_or_bins_it_is_linear():
-    for options in ({"ranked": None}, {"n_bins": 0}):
+def test_without_continuous_features_or_bins_it_is_linear():
+    for options in ({"continuous": None}, {"n_bins": 0}):
         path = make(**options)
         x = rows(B, D)
-        assert path.bins is None
+        assert path.bin_weight is None
         assert_close(path(x), LINEAR_SPEED * (x @ path.weight + path.bias))
 
 
 def test_bins_are_left_out_by_themselves_where_they_would_be_many():
-    for n_ranked, n_labels, expected in (
+    for n_continuous, n_labels, expected in (
         (32, 1024, (256, 1024)),  # 262,144 weights
         (32, 1025, None),
-        (10_000, 4, None),
+        (512, 4, (4096, 4)),  # 4,096 numbers a row
+        (513, 4, None),
     ):
-        ranked = torch.arange(n_ranked)
-        path = LinearPath(n_ranked, n_labels, penalty=0.0, ranked=ranked)
-        found = None if path.bins is None else tuple(path.bins.shape)
+        continuous = torch.arange(n_continuous)
+        path = LinearPath(n_continuous, n_labels, penalty=0.0, continuous=continuous)
+        found = None if path.bin_weight is None else tuple(path.bin_weight.shape)
         assert found == expected
-    path = LinearPath(32, 1025, penalty=0.0, ranked=torch.arange(32), n_bins=8)
-    assert path.bins.shape == (256, 1025)
+    path = LinearPath(32, 1025, penalty=0.0, continuous=torch.arange(32), n_bins=8)
+    assert path.bin_weight.shape == (256, 1025)
 
 
 # -- in the estimator ------------------------------------------------------------
@@ -195,13 +199,27 @@ def test_a_linear_path_with_bins_learns_what_is_not_linear(bumps, form):
     assert accuracy["auto"] > 0.85
 
 
-def test_features_that_are_mostly_zero_have_no_bins(bumps):
+def test_bins_are_frozen_with_the_path_and_rounded_with_its_products(bumps):
+    X, Y = bumps
+    clf = small(precision="bfloat16").fit(X, Y)
+    module = clf.net_.module_
+    plain = small().fit(X, Y).net_.module_.linear_path.bin_weight
+    difference = (module.linear_path.bin_weight - plain).abs().max()
+    assert 0 < difference < 0.1 * plain.abs().max()
+    clf.net_.freeze([1])
+    assert not module.linear_path.bin_weight.requires_grad
+    assert module.label_embedding.requires_grad
+
+
+def test_features_mostly_zero_or_of_few_values_have_no_bins(bumps):
     X, Y = bumps
     clf = small().fit(X * (X > 3.5), Y)
-    assert clf.net_.module_.linear_path.bins is None
-    X = np.hstack([X[:, :1], X[:, 1:] * (X[:, 1:] > 3.5)])
-    clf.fit(X, Y)
-    assert clf.net_.module_.linear_path.bins.shape == (8, 2)
+    assert clf.net_.module_.linear_path.bin_weight is None
+    few, many = np.round(X[:, :1]), X[:, 1:2]
+    assert len(np.unique(few)) <= 8
+    clf.fit(np.hstack([few, many, X * (X > 3.5)]), Y)
+    assert clf.net_.module_.linear_path.bin_weight.shape == (8, 2)
+    assert clf.net_.module_.linear_path.continuous.tolist() == [1]
 
 
 def test_a_fitted_path_is_kept_in_a_file(bumps, tmp_path):
@@ -210,6 +228,6 @@ def test_a_fitted_path_is_kept_in_a_file(bumps, tmp_path):
     clf.save_model(tmp_path / "model")
     loaded = type(clf).load_model(tmp_path / "model", device="cpu")
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
-    weights = loaded.net_.module_.linear_path.bins
-    assert_close(weights, clf.net_.module_.linear_path.bins)
+    weights = loaded.net_.module_.linear_path.bin_weight
+    assert_close(weights, clf.net_.module_.linear_path.bin_weight)
     assert weights.abs().max() > 0

@@ -288,13 +288,6 @@ def test_ranks_are_the_same_dense_sparse_and_in_a_file(tmp_path):
     assert np.isfinite(clf.partial_fit(X[:20], Y_[:20]).transform(X)).all()
 
 
-def test_ranks_are_kept_in_a_file(fitted, tmp_path):
-    X, _ = table()
-    fitted.save_model(tmp_path / "model")
-    loaded = CGMVAEClassifier.load_model(tmp_path / "model", device="cpu")
-    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
-
-
 def test_members_hold_out_different_rows_and_between_them_learn_from_all():
     seen = {}
 

@@ -246,6 +246,11 @@ HOSTILE = {
     "no header": (lambda tree: tree.clear(), "holds no model that save_model wrote"),
     "format of text": (change("format", to="2"), "holds no model"),
     "later format": (change("format", to=99), "in a format that version .* not know"),
+    "only some saw ranks": (
+        change("format", to=1),
+        "early version.*Fit the model anew",
+    ),
+    "no scaler": (lambda tree: tree.pop("scaler"), "does not hold a whole"),
     "other class": (change("class", to="os.system"), "use os.system.load_model"),
     "parameter": (change("parameters", "__class__", to="x"), "unknown parameters"),
     "parameters": (change("parameters", to=[]), "does not hold a whole"),

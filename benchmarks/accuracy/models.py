@@ -246,7 +246,7 @@ STUDIES = {
             "no linear path": {"linear_path": False},
             "no average of weights": {"ema_decay": 0.0},
             "no scaling": {"scale_features": False},
-            "no ranks": {"quantile_features": False},
+            "no ranks, no bins": {"quantile_features": False},
             "no bins": {"n_bins": 0},
             "the paper's layers": {
                 "embedding_dim": 512,

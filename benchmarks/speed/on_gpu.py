@@ -34,11 +34,7 @@ def beside_skorch(number, device):
     return {name: len(X) / value for name, value in medians(seconds).items()}
 
 
-OF_FEATURES = {
-    "feature_encoder.layers.input.weight",
-    "linear_path.weight",
-    "linear_path.bins",
-}
+OF_FEATURES = {"feature_encoder.layers.input.weight", "linear_path.weight"}
 
 
 def million_rows(device, compile):

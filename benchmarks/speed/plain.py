@@ -40,11 +40,12 @@ class PlainLoop:
         self.parameters = list(self.weights.values())
         self.average = [w.detach().clone() for w in self.parameters]
         path = net.module_.linear_path
-        self.penalty, self.ranked = path.penalty, path.ranked
-        n_bins = path.bins.shape[-2] // len(path.ranked)
-        edges = torch.special.ndtri(torch.linspace(0, 1, n_bins + 1)).clamp(-2.5, 2.5)
-        self.slope = (1 / edges.diff()).to(self.X.device)
-        self.start = -0.5 - edges[:-1].to(self.X.device) * self.slope
+        self.penalty = path.penalty
+        self.continuous = None if path.bin_weight is None else path.continuous
+        edges = torch.special.ndtri(torch.linspace(0, 1, 9)).clamp(-2.5, 2.5)
+        edges = edges.to(self.X.device)
+        self.slope = 1 / edges.diff()
+        self.start = -0.5 - edges[:-1] * self.slope
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=net.lr,
@@ -98,10 +99,16 @@ class PlainLoop:
         hidden = dropout(torch.relu(self.linear("decoder.input", z)))
         embedding = self.linear("to_embedding", hidden)
         logits = embedding @ E.mT
-        linear_logits = self.linear("linear_path", x)
-        passed = torch.addcmul(self.start, x[..., self.ranked, None], self.slope)
-        passed = passed.clamp_(-0.5, 0.5).flatten(-2)
-        linear_logits = 10 * (linear_logits + passed @ self.weights["linear_path.bins"])
+        linear_logits = 10 * self.linear("linear_path", x)
+        squares = self.weights["linear_path.weight"].square().sum()
+        if self.continuous is not None:
+            bin_weight = self.weights["linear_path.bin_weight"]
+            passed = torch.addcmul(
+                self.start, x[..., self.continuous, None], self.slope
+            )
+            passed = passed.clamp_(-0.5, 0.5).flatten(-2)
+            linear_logits = linear_logits + 10 * (passed @ bin_weight)
+            squares = squares + bin_weight.square().sum()
 
         n_positive = y.sum(dim=-1)
         log_q = (-0.5 * (log_variance + noise.square() + LOG_2PI)).sum(dim=-1)
@@ -116,10 +123,6 @@ class PlainLoop:
         entropy = sum(
             F.binary_cross_entropy_with_logits(part, y, reduction="sum")
             for part in (logits, linear_logits)
-        )
-        squares = sum(
-            self.weights[f"linear_path.{name}"].square().sum()
-            for name in ("weight", "bins")
         )
         n_members = math.prod(self.members)
         return (rows.sum() + entropy) / n_rows + self.penalty * squares / n_members

@@ -1,8 +1,8 @@
-"""Write a model of this version, and what it predicts, for later versions to read.
+"""Write a model of this version and format, and what it predicts, for later ones.
 
     python tests/models/make.py
 
-Files of earlier versions stay as they are: that they open is the point of them.
+Files of earlier versions and formats stay: that they open is the point of them.
 """
 
 import json
@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.datasets import make_multilabel_classification
 
 from skcgmvae import CGMVAEClassifier, __version__
+from skcgmvae._persistence import FORMAT
 
 FOLDER = Path(__file__).parent
 
@@ -31,7 +32,7 @@ def main():
         random_state=0,
         device="cpu",
     ).fit(X, Y)
-    path = FOLDER / f"CGMVAEClassifier-{__version__}.safetensors"
+    path = FOLDER / f"CGMVAEClassifier-{__version__}-{FORMAT}.safetensors"
     if path.exists():
         raise SystemExit(f"{path.name} is there already; remove it if it is wrong.")
     clf.save_model(path)
