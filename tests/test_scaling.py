@@ -309,6 +309,7 @@ def changes(X):
 @settings(deadline=None)
 @given(matrices)
 def test_by_rank_full_columns_have_normal_scores_and_others_stay(X):
+    X = np.round(X, 6)  # what differs in the last digit is equal once it is scaled
     scaler, found = ranked(X)
     np.testing.assert_array_equal(np.flatnonzero(changes(X)), scaler.ranked_)
     expected = scaled(X)
