@@ -50,7 +50,7 @@ class SparseRows(NamedTuple):
         columns, values = self.columns, self.values
         if wanted is not None:
             place = columns.new_full((n_features,), -1)
-            place[wanted] = torch.arange(len(wanted)).to(place)
+            place[wanted] = torch.arange(len(wanted), device=place.device).to(place)
             columns = place[columns]
             kept = columns >= 0
             row, columns, values = row[kept], columns[kept], values[kept]
