@@ -37,8 +37,8 @@ class KeepBest(Callback):
     The heads of a network share no parameters, so each is stopped by itself: a linear
     path can be at its best, and soon past it, when the network beside it has hardly
     begun. Of each head those weights are kept with which it alone had the lowest
-    log-loss; then its logits are weighed against the others'. A head that is stopped
-    is not trained any more while others are.
+    log-loss; in the end all are calibrated together. A head that is stopped is not
+    trained any more while others are.
 
     Parameters
     ----------
@@ -50,18 +50,22 @@ class KeepBest(Callback):
 
     Attributes
     ----------
+    label_log_odds : ndarray of shape (L,)
+        Of the labels among the training rows; to be set before a training with
+        validation rows.
     best_epoch_ : int
         Of the first head.
-    best_logit_scale_ : list of K floats, or None
-        The weight of each head's logits, at their best; None without validation rows.
+    best_calibration_ : Calibration or None
+        Of the heads, at their best; None without validation rows.
     """
 
     def __init__(self, patience, tol):
         self.patience = patience
         self.tol = tol
+        self.label_log_odds = None
 
     def initialize(self):
-        self.best_epoch_ = self.best_logit_scale_ = None
+        self.best_epoch_ = self.best_calibration_ = None
         return self
 
     def on_train_begin(self, net, **kwargs):
@@ -104,7 +108,7 @@ class KeepBest(Callback):
         if self.has_diverged_:
             net.forget_steps()
         if self.held_out_ is not None:
-            _, self.best_logit_scale_ = self.held_out_.best_scale()
+            self.best_calibration_ = self.held_out_.calibration(self.label_log_odds)
         self.release()
 
     def release(self):
@@ -243,11 +247,19 @@ class ScikitLearnCallbacks(Callback):
             **self.observed_,
             reconstruction_attributes=lambda: {
                 "net_": _snapshot(net),
-                "logit_scale_": net.history[-1].get("valid_logit_scale"),
+                **_calibrated(net),
             },
         )
         if stop:
             net.request_stop()
+
+
+def _calibrated(net):
+    """What an estimator would keep of the calibration if training stopped now."""
+    log_odds = dict(net.callbacks_)["keep_best"].label_log_odds
+    held_out = net.held_out_
+    scale, shift = held_out.calibration(log_odds) if held_out else (None, None)
+    return {"logit_scale_": scale, "logit_shift_": shift}
 
 
 def _snapshot(net):

@@ -144,8 +144,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Hold out rows, label-balanced, from each member others, stop when the log-loss
         of what each member says of its own no longer improves, neither the network's
         nor the linear path's, and keep the weights of the best epoch of each. The
-        log-loss is taken at the best scale of the logits; ``logit_scale_`` is that of
-        the two together.
+        log-loss is taken at the best scale of the logits. In the end the two are
+        calibrated together (``logit_scale_``, ``logit_shift_``).
     validation_fraction : float, default=0.1
         Fraction of the rows held out from each member for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
@@ -211,10 +211,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         ``label_branch=True``.
     label_names_in_ : ndarray of str of shape (n_labels,)
         Column names of ``y``, if it was a DataFrame.
-    logit_scale_ : list of float, or None
-        Factors of the network's logits and of the linear path's with which held-out
-        rows had the lowest log-loss. None if rows were never held out: their plain
-        average.
+    logit_scale_ : ndarray of shape (n_heads, n_labels), or None
+        Factors of the network's logits and of the linear path's, the two heads. They
+        and ``logit_shift_`` are those with which held-out rows had the lowest log-loss,
+        of all that go by a label's frequency. None if rows were never held out: the
+        plain average of the heads.
+    logit_shift_ : ndarray of shape (n_labels,), or None
+        What is added to them.
     history_ : skorch.history.History
         Losses by epoch: ``history_[:, "valid_loss"]``. A term is NaN in the epochs
         after its part, the network or the linear path, has stopped.

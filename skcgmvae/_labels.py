@@ -232,6 +232,16 @@ def count_labels(Y, rows):
     return sum(np.asarray(part, dtype=float).ravel() for part in parts)
 
 
+def label_log_odds(Y, rows):
+    """The log-odds of each label of a 0/1 matrix among the ``rows``; finite, (L,).
+
+    A row that is there more often, for several members, counts once.
+    """
+    rows = np.unique(rows)
+    n_positive = count_labels(Y, rows)
+    return np.log((n_positive + 0.5) / (len(rows) - n_positive + 0.5))
+
+
 def cooccurrence(Y):
     """Whether two labels are ever set in the same row; 0/1 (N, L) -> bool (L, L)."""
     Y = sp.csr_matrix(Y, dtype=np.float32)  # a count may be too large for Y's own dtype

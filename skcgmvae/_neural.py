@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.helper import predefined_split
 
 from skcgmvae._batches import Rows, Streamed, is_memory_mapped
+from skcgmvae._calibration import Calibration
 from skcgmvae._callbacks import (
     CallbackSupportMixin,
     EpochLines,
@@ -33,7 +34,7 @@ from skcgmvae._checkpoint import KeepTraining, training_file
 from skcgmvae._devices import check_precision, resolve_device
 from skcgmvae._errors import check_layer_sizes, naming
 from skcgmvae._holding_out import hold_out, rows_of_each
-from skcgmvae._labels import count_labels
+from skcgmvae._labels import label_log_odds
 from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
 from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 from skcgmvae._persistence import SavedModels
@@ -123,10 +124,11 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             net = self._resume() if go_on else self._make_net(X, Y, train)
             net.max_epochs = self.max_iter
             rows = self._rows(net, X, Y, sample_weight)
+            callbacks = dict(net.callbacks_)
             if valid is not None:
                 net.train_split = predefined_split(rows.only(valid))
+                callbacks["keep_best"].label_log_odds = label_log_odds(Y, train)
             rows = rows.only(train)
-            callbacks = dict(net.callbacks_)
             with (
                 callbacks["keep_training"].attached(file),
                 callbacks["scikit_learn"].attached(self, *given),
@@ -245,15 +247,13 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         seen = np.unique(train)
         self._scaler.fit(X, seen, by_rank=self.quantile_features)
         offset, continuous = self._scaler.offset, self._scaler.continuous_
-        n_positive = count_labels(Y, seen)
-        log_odds = np.log((n_positive + 0.5) / (len(seen) - n_positive + 0.5))
         module_parameters = self._accepted_by(
             self._module_class,
             n_rows=train.shape[-1],
             n_features=X.shape[1],
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
-            label_log_odds=torch.from_numpy(log_odds).float(),
+            label_log_odds=torch.from_numpy(label_log_odds(Y, train)).float(),
             continuous=torch.from_numpy(continuous) if len(continuous) else None,
             **self._label_facts(Y, seen),
         )
@@ -340,7 +340,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         self.n_iter_ = sum("train_loss" in epoch for epoch in net.history)
         keep_best = dict(net.callbacks_)["keep_best"]
         self.best_epoch_ = keep_best.best_epoch_
-        self.logit_scale_ = keep_best.best_logit_scale_
+        calibration = keep_best.best_calibration_ or (None, None)
+        self.logit_scale_, self.logit_shift_ = calibration
 
     # -- predict -----------------------------------------------------------------
 
@@ -348,7 +349,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
     def _map_logits(self, X, function):
         """What a function makes of calibrated logits, a list with a few rows each."""
         X = self._scaled(X)
-        return list(map(function, self.net_.logits_by_rows(X, self.logit_scale_)))
+        calibration = None
+        if self.logit_scale_ is not None:
+            calibration = Calibration(self.logit_scale_, self.logit_shift_)
+        return list(map(function, self.net_.logits_by_rows(X, calibration)))
 
     def _scaled(self, X):
         """Validated rows, as the network takes them, scaled chunk by chunk."""

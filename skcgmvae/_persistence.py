@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
 
 import skcgmvae
+from skcgmvae._calibration import Calibration
 from skcgmvae._devices import resolve_device
 from skcgmvae._files import DamagedFileError, as_tensors, read_tree, write_tree
 from skcgmvae._labels import LabelCoder
@@ -18,8 +19,8 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 
 # Raised when a file comes to hold what earlier versions could not read, or when what it
 # holds comes to mean something else: before 2, of an ensemble only every second member
-# saw ranks.
-FORMAT = 2
+# saw ranks; before 3, logits were calibrated by their scale alone.
+FORMAT = 3
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 
@@ -94,6 +95,7 @@ class SavedModels:
                     "history": list(net.history),
                     "best_epoch": self.best_epoch_,
                     "logit_scale": self.logit_scale_,
+                    "logit_shift": self.logit_shift_,
                 },
             },
         )
@@ -219,8 +221,17 @@ class SavedModels:
         net.history = History(training["history"])
         keep_best = dict(net.callbacks_)["keep_best"]
         keep_best.best_epoch_ = training["best_epoch"]
-        keep_best.best_logit_scale_ = training["logit_scale"]
+        if training["logit_scale"] is not None:
+            keep_best.best_calibration_ = _calibration(training)
         return net
+
+
+def _calibration(training):
+    """Before format 3 a head had one scale for all labels, and there was no shift."""
+    scale = np.asarray(training["logit_scale"])
+    if "logit_shift" in training:
+        return Calibration(scale, training["logit_shift"])
+    return Calibration(scale[:, None], np.zeros(1))
 
 
 def _is_json(value):

@@ -327,39 +327,30 @@ class MultiLabelNet(NeuralNet):
             [part[:n_rows].cpu().numpy() for part, n_rows in self._chunks(X, function)]
         )
 
-    def logits(self, X, scale=None):
+    def logits(self, X, calibration=None):
         """The logit of each label's probability, on all rows of ``X``.
 
         Parameters
         ----------
         X : ndarray or CSR matrix of shape (n_samples, n_features), float32
-        scale : list of K floats, optional
-            The weight of each head's logits; their plain average without.
+        calibration : Calibration, optional
+            The plain average of the heads without.
 
         Returns
         -------
         ndarray of shape (n_samples, n_labels), float64
             The members of an ensemble are averaged by their probabilities.
         """
-        return np.concatenate(list(self.logits_by_rows(X, scale)))
+        return np.concatenate(list(self.logits_by_rows(X, calibration)))
 
-    def logits_by_rows(self, X, scale=None):
+    def logits_by_rows(self, X, calibration=None):
         """Yield what :meth:`logits` returns, so few rows at a time as memory wants."""
         for heads, n_rows in self._chunks(X, self.module_):
             size = max(1, BLOCK * Chunks.size // heads.numel())
             # Cut off last: results must not depend on how many rows are sent.
             for block in heads.split(size, dim=-3)[: math.ceil(n_rows / size)]:
-                yield self._mixed(block.double(), scale)[:n_rows].cpu().numpy()
+                yield _mixed(block.double(), calibration)[:n_rows].cpu().numpy()
                 n_rows -= size
-
-    @staticmethod
-    def _mixed(heads, scale):
-        """What heads (*members, B, K, L) say together, (B, L)."""
-        if scale is None:
-            logits = heads.mean(dim=-2)
-        else:
-            logits = heads.new_tensor(scale) @ heads
-        return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
 
     def _chunks(self, X, function):
         """Yield a function of the features of each chunk, and how many rows count."""
@@ -375,6 +366,16 @@ class MultiLabelNet(NeuralNet):
 def _mean_probabilities(logits):
     """Of the plain average of the heads: for skorch's callbacks, during training."""
     return torch.sigmoid(logits.mean(dim=1))
+
+
+def _mixed(heads, calibration):
+    """What heads (*members, B, K, L) say together, (B, L)."""
+    if calibration is None:
+        logits = heads.mean(dim=-2)
+    else:
+        scale, shift = map(heads.new_tensor, calibration)
+        logits = (scale * heads).sum(dim=-2) + shift
+    return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
 
 
 def _held_out(batch, step):

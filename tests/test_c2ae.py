@@ -126,6 +126,7 @@ def test_prediction_decodes_the_code_of_the_features():
     module = clf.net_.module_
     code = dense_layers(module.feature_map, clf._scaler.transform(X))
     logits = dense_layers(module.decoder, code) * clf.logit_scale_[0]
+    logits += clf.logit_shift_
     np.testing.assert_allclose(clf.decision_function(X), logits, rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The scale of the logits, against searches and distributions that know no trick."""
+"""The size of the logits, against searches and distributions that know no trick."""
 
 import math
 
@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import expit
 from scipy.stats import norm
 from sklearn.metrics import log_loss
 from test_network import LargestTensor
 from torch import distributions as td
 
-from skcgmvae._calibration import BLOCK, HeldOut, best_logit_scale
+from skcgmvae._calibration import BLOCK, HeldOut, best_logit_scale, calibrate
 
 
 def negative_log_posterior(scale, logits, y, weight=None):
@@ -88,6 +89,9 @@ def test_no_array_of_all_logits_in_float64():
     with LargestTensor() as recorder:
         held_out.best_scale()
     assert logits.size / 4 > BLOCK * 2 >= recorder.numel > 0
+    with LargestTensor() as recorder:
+        held_out.calibration(np.zeros(3))
+    assert logits.size > BLOCK * 5 >= recorder.numel > 0
 
 
 def test_weight_counts_as_so_many_rows():
@@ -155,3 +159,116 @@ def test_heads_that_were_held_out_together_and_alone():
     assert held_out.best_scale() == best_logit_scale(logits, y, weight)
     assert held_out.best_scale([1]) == best_logit_scale(logits[:, 1:], y, weight)
     assert held_out.best_scale([0])[0] > held_out.best_scale()[0]
+
+
+# -- what goes by the labels' frequencies ----------------------------------------
+
+
+def total_by_loops(parameters, logits, log_odds):
+    """Calibrated logits of two heads, as the documentation has them."""
+    s_1, s_2, a, b, k = parameters
+    total = np.empty((len(logits), len(log_odds)))
+    for row, (first, second) in enumerate(logits):
+        for label, c in enumerate(log_odds):
+            h_1, h_2 = first[label], second[label]
+            evidence = (h_1 + h_2) / 2 - c
+            total[row, label] = s_1 * h_1 + s_2 * h_2 + a + b * c - k * c * evidence
+    return total
+
+
+def calibrated(calibration, logits):
+    scale, shift = calibration
+    return np.einsum("kl,nkl->nl", scale, logits) + shift
+
+
+def evidence_of_two_heads(n_rows, log_odds, seed=0):
+    """Labels, and two heads that know independent things and the frequencies.
+
+    By Bayes' rule the log-odds of a label are ``h_1 + h_2 - c``.
+    """
+    rng = np.random.RandomState(seed)
+    y = rng.rand(n_rows, len(log_odds)) < expit(log_odds)
+    # Of unit variance around 1 or -1: the likelihood ratio is exp(2 x).
+    x = np.where(y, 1, -1)[:, None] + rng.randn(n_rows, 2, len(log_odds))
+    return log_odds + 2 * x, y.astype(float)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_calibration_is_the_most_probable_one(weighted):
+    log_odds = np.array([-4.0, -2.0, 0.5])
+    logits, y, weight = draw_problem(3, [0.9, 0.7])
+    logits += log_odds
+    weight = weight if weighted else np.ones(len(y))
+
+    def negative_log_posterior(parameters):
+        total = torch.from_numpy(total_by_loops(parameters, logits, log_odds))
+        log_p = td.Bernoulli(logits=total).log_prob(torch.from_numpy(y)).numpy()
+        likelihood = np.average(log_p, axis=0, weights=weight).sum() * len(y)
+        prior = norm.logpdf(parameters[:2], loc=1 / 2).sum()
+        return -likelihood - prior - norm.logpdf(parameters[2:], scale=0.05).sum()
+
+    best = minimize(negative_log_posterior, [0.5, 0.5, 0, 0, 0], method="Powell").x
+    found = calibrated(calibrate(logits, y, log_odds, weight), logits)
+    assert np.abs(best[2:]).min() > 1e-3  # each of them counts
+    np.testing.assert_allclose(
+        found, total_by_loops(best, logits, log_odds), rtol=5e-3, atol=5e-3
+    )
+
+
+def test_what_both_heads_know_is_counted_once():
+    log_odds = np.array([-5.0, -3.0, -1.0, 0.0])
+    logits, y = evidence_of_two_heads(100_000, log_odds)
+    found = calibrate(logits, y, log_odds)
+    exact = logits.sum(axis=1) - log_odds
+    np.testing.assert_allclose(calibrated(found, logits), exact, rtol=0.1, atol=0.3)
+    _, scale = best_logit_scale(logits, y)
+    assert np.abs(np.einsum("k,nkl->nl", scale, logits) - exact).max() > 1.5
+
+
+@pytest.mark.parametrize("true_k", [-0.06, 0.06])
+def test_rare_labels_may_be_surer_or_less_sure(true_k):
+    log_odds = np.linspace(-5, 0, 6)
+    rng = np.random.RandomState(0)
+    evidence = 2 * rng.randn(50_000, 1, 6)
+    total = log_odds + (1 - true_k * log_odds) * evidence[:, 0]
+    y = (rng.rand(50_000, 6) < expit(total)).astype(float)
+    scale, shift = calibrate(log_odds + evidence, y, log_odds)
+    np.testing.assert_allclose(scale[0], 1 - true_k * log_odds, rtol=0.1)
+    np.testing.assert_allclose(shift, true_k * log_odds**2, atol=0.2)
+
+
+def test_few_rows_leave_frequencies_alone():
+    log_odds = np.array([-3.0, -1.0])
+    logits, y = evidence_of_two_heads(100_000, log_odds)
+    few = calibrate(logits[:10], y[:10], log_odds)
+    many = calibrate(logits, y, log_odds)
+    assert np.abs(few.shift).max() < 0.1 < np.abs(many.shift).max()
+    assert np.ptp(few.scale, axis=1).max() < 0.05
+
+
+def test_no_head_is_turned_round():
+    log_odds = np.array([-12.0, -1.0])
+    rng = np.random.RandomState(0)
+    logits = rng.randn(20_000, 1, 2)
+    # Of the rare label the head says the contrary of what is so.
+    true = np.stack([-3 * logits[:, 0, 0], 2 * logits[:, 0, 1]], axis=1)
+    y = (rng.rand(20_000, 2) < expit(true)).astype(float)
+    scale, _ = calibrate(logits, y, log_odds)
+    assert scale[0, 0] == 0.01 < scale[0, 1]
+
+
+def test_of_logits_that_are_not_finite_the_average_is_taken():
+    logits, y, _ = draw_problem(0, [1.0, 1.0])
+    logits[3, 1, 2] = np.nan
+    scale, shift = calibrate(logits, y, np.array([-1.0, -2.0, 0.0]))
+    assert (scale == 0.5).all() and (shift == 0).all()
+
+
+def test_calibration_in_blocks_is_that_of_all_rows(monkeypatch):
+    logits, y, weight = draw_problem(0, [1.0, 0.5])
+    held_out = HeldOut(logits, y, weight)
+    together = held_out.calibration(np.array([-3.0, -2.0, 0.0]))
+    monkeypatch.setattr("skcgmvae._calibration.BLOCK", 21)
+    apart = held_out.calibration(np.array([-3.0, -2.0, 0.0]))
+    for ours, theirs in zip(apart, together, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)

@@ -67,7 +67,8 @@ def train(path=None, crash_at=None, data=(X, Y), callbacks=(), **parameters):
 def assert_same_end(found, expected):
     ours, theirs = found.net_.module_.state_dict(), expected.net_.module_.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert found.logit_scale_ == expected.logit_scale_
+    np.testing.assert_array_equal(found.logit_scale_, expected.logit_scale_)
+    np.testing.assert_array_equal(found.logit_shift_, expected.logit_shift_)
     assert found.best_epoch_ == expected.best_epoch_
     without_clock = [
         [{k: v for k, v in epoch.items() if k != "dur"} for epoch in clf.history_]
@@ -187,7 +188,7 @@ def test_a_file_from_before_there_were_bins_is_refused(path):
     del tree["training"]["parameters"]["n_bins"]
     tree["training"]["format"] = 2
     write_tree(path, tree)
-    with pytest.raises(ValueError, match="Its format is 2, and 3 is wanted"):
+    with pytest.raises(ValueError, match="Its format is 2, and 4 is wanted"):
         train(path)
 
 

@@ -189,7 +189,8 @@ def test_warm_start_goes_on(fitted):
 def test_outputs_agree_with_each_other(fitted):
     model = small(linear_path=False).fit(X, Y)
     logits = model.decision_function(X)
-    expected = model.logit_scale_[0] * model.embed(X) @ model.label_embeddings_.T
+    of_network = model.embed(X) @ model.label_embeddings_.T
+    expected = model.logit_scale_[0] * of_network + model.logit_shift_
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.predict_proba(X), expit(logits), rtol=1e-6)
     np.testing.assert_array_equal(model.predict(X), (logits >= 0).astype(int))

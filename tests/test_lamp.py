@@ -96,7 +96,8 @@ def test_prediction_is_that_of_a_loop_over_labels(label_graph):
                 nodes = updated_by_loops(update, nodes, nodes, graph)
         logits = (parameters[0] * nodes).sum(axis=1) + parameters[1]
         found = clf.decision_function(X[row : row + 1])[0]
-        np.testing.assert_allclose(found, clf.logit_scale_[0] * logits, rtol=1e-3)
+        expected = clf.logit_scale_[0] * logits + clf.logit_shift_
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def module(label_cooccurrence, **parameters):

@@ -193,7 +193,8 @@ def test_a_linear_path_with_bins_learns_what_is_not_linear(bumps, form):
     for n_bins in (0, "auto"):
         clf = small(n_bins=n_bins, max_iter=10, min_steps_per_epoch=50, lr=0.01)
         clf.fit(X[:400], Y[:400])
-        clf.logit_scale_ = [0.0, 1.0]  # of the linear path alone
+        clf.logit_scale_ = np.array([[0.0], [1.0]])  # of the linear path alone
+        clf.logit_shift_ = np.zeros(2)
         accuracy[n_bins] = (clf.predict(X[400:]) == Y[400:]).mean()
     assert accuracy[0] < 0.65
     assert accuracy["auto"] > 0.85

@@ -235,7 +235,8 @@ def test_the_classifier_averages_probabilities_of_calibrated_members(fitted):
     with torch.no_grad():
         scaled = as_its_network_sees(fitted, X)
         heads = fitted.net_.module_.eval()(scaled).double().numpy()  # (M, n, K, L)
-    logits = np.einsum("k,mnkl->mnl", fitted.logit_scale_, heads)
+    logits = np.einsum("kl,mnkl->mnl", fitted.logit_scale_, heads)
+    logits += fitted.logit_shift_
     expected = expit(logits).mean(axis=0)
     np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-4)
     apart = np.abs(expit(logits) - expected).max(axis=(1, 2))

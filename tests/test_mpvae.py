@@ -138,5 +138,5 @@ def test_prediction_is_the_probit_at_the_latent_mean():
         score = module.to_labels(module.decoder(mean, x)).double().numpy()
     factor = module.probit.factor.detach().double().numpy()
     p = norm.cdf(score / np.sqrt(1 + (factor**2).sum(axis=1)))
-    logits = clf.logit_scale_[0] * np.log(p / (1 - p))
+    logits = clf.logit_scale_[0] * np.log(p / (1 - p)) + clf.logit_shift_
     np.testing.assert_allclose(clf.decision_function(X), logits, rtol=1e-3, atol=1e-4)

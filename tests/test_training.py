@@ -168,8 +168,9 @@ def test_average_is_what_is_validated(precision):
         logits = clf.net_.module_.eval()(x["x"]).double().numpy()
     y = y.numpy().astype(float)
     expected = best_by_search(logits, y).x
-    np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
-    p = clf.predict_proba(X[rows.index])
+    scale = clf.history_[-1, "valid_logit_scale"]
+    np.testing.assert_allclose(scale, expected, rtol=0.02, atol=0.01)
+    p = 1 / (1 + np.exp(-np.einsum("k,nkl->nl", scale, logits)))
     losses = [log_loss(y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
     assert clf.history_[-1, "valid_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     for head, loss in enumerate(clf.history_[-1, "valid_head_loss"]):
@@ -207,8 +208,8 @@ def test_each_head_gets_the_weights_of_its_own_best_epoch(ema_decay):
     assert not all(torch.equal(found[name], last[name]) for name in found)
 
 
-def test_heads_are_weighed_at_their_best():
-    """The scale is that of the weights that are kept, whenever each was the best."""
+def test_heads_are_calibrated_at_their_best():
+    """By the weights that are kept, whenever each was the best."""
     held_out = {}
 
     class HoldOut(Callback):
@@ -220,12 +221,20 @@ def test_heads_are_weighed_at_their_best():
     x, y = rows.take(rows.index)
     with torch.no_grad():
         logits = clf.net_.module_.eval()(x["x"]).double().numpy()
-    expected = best_by_search(logits, y.numpy().astype(float)).x
-    np.testing.assert_allclose(clf.logit_scale_, expected, rtol=0.02, atol=0.01)
+    kept = HeldOut(logits, y.numpy(), None)
+    # The rows of a single network that are held out are no training rows.
+    others = np.setdiff1d(np.arange(len(Y)), rows.index)
+    n_positive = Y[others].sum(axis=0)
+    log_odds = np.log((n_positive + 0.5) / (len(others) - n_positive + 0.5))
+    scale, shift = kept.calibration(log_odds)
+    np.testing.assert_allclose(clf.logit_scale_, scale, rtol=1e-3)
+    np.testing.assert_allclose(clf.logit_shift_, shift, rtol=1e-3, atol=1e-5)
+    assert np.ptp(shift) > 1e-4
 
 
 # Labels and weights of what is held out from it.
 YES = np.ones((50, 1)), None
+LOG_ODDS = np.array([0.5])
 
 
 class ScriptedNet:
@@ -239,6 +248,7 @@ class ScriptedNet:
     def __init__(self, keep_best, losses):
         self.history, self.stopped, self.loaded = [], False, None
         self.frozen = []
+        keep_best.label_log_odds = LOG_ODDS
         keep_best.on_train_begin(self)
         for number, loss in enumerate(losses, start=1):
             keep_best.on_epoch_begin(self)
@@ -292,7 +302,9 @@ def test_patience(losses, patience, tol, epochs, best):
     assert len(net.history) == epochs
     assert net.loaded == [keep_best.best_epoch_] == [best]
     kept = HeldOut(np.where(np.arange(50) < 30 + best, 1.0, -1.0)[:, None, None], *YES)
-    assert keep_best.best_logit_scale_ == kept.best_scale()[1]
+    found = keep_best.best_calibration_
+    for ours, theirs in zip(found, kept.calibration(LOG_ODDS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -335,14 +347,14 @@ def test_a_frozen_head_has_neither_steps_nor_losses():
     assert all(weight.requires_grad for weight in clf.net_.module_.parameters())
 
 
-def test_without_validation_the_last_epoch_and_the_scale_so_far_are_kept():
+def test_without_validation_the_last_epoch_and_the_calibration_so_far_are_kept():
     keep_best = KeepBest(1, 0.0).initialize()
     assert ScriptedNet(keep_best, [None, None, None]).loaded == [3, 3]
-    assert keep_best.best_logit_scale_ is None
+    assert keep_best.best_calibration_ is None
     ScriptedNet(keep_best, [2, 1])
-    scale = keep_best.best_logit_scale_
+    calibration = keep_best.best_calibration_
     assert ScriptedNet(keep_best, [None, None, None, None]).loaded == [4, 4]
-    assert keep_best.best_logit_scale_ == scale is not None
+    assert keep_best.best_calibration_ is calibration is not None
 
 
 def test_neither_weights_nor_held_out_rows_are_kept_twice():

@@ -210,8 +210,9 @@ class C2AEClassifier(BaseNeuralClassifier):
     Notes
     -----
     What the decoder's outputs are is left to the ranking loss, which knows their
-    order, not their size. Held-out rows scale them (``logit_scale_``), so that they can
-    be read as log-odds; thresholds are better chosen than left at 0.5.
+    order, not their size. Held-out rows scale and shift them (``logit_scale_``,
+    ``logit_shift_``), so that they can be read as log-odds; thresholds are better
+    chosen than left at 0.5.
 
     References
     ----------
