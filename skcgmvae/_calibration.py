@@ -17,14 +17,14 @@ BLOCK = 2**16
 # do not tell 0.03 from 0.1.
 BY_FREQUENCY = 0.05
 
-SMALLEST, LARGEST = 0.01, 10.0  # scales
+SMALLEST, LARGEST = 0.01, 10.0  # scales of a head
 
 
 class Calibration(NamedTuple):
     """A label's logit is ``(scale * heads).sum() + shift``."""
 
-    scale: np.ndarray  # (K, L), or (K, 1) if it is that of all labels
-    shift: np.ndarray  # (L,), or (1,)
+    scale: np.ndarray  # (K, L)
+    shift: np.ndarray  # (L,)
 
 
 class HeldOut(NamedTuple):
@@ -64,7 +64,7 @@ def best_logit_scale(logits, y, weight=None):
         The mean log-loss over rows and labels; NaN if the logits are not finite.
     scale : list of K floats in [0.01, 10]
     """
-    loss, scale = _best_factors(logits, y, weight, lambda heads: heads)
+    loss, scale = _best_factors(logits, y, weight)
     return loss, scale.tolist()
 
 
@@ -90,7 +90,8 @@ def calibrate(logits, y, log_odds, weight=None):
     Returns
     -------
     Calibration
-        The scales are at least 0.01: a calibration does not turn a head round.
+        The scales are at least 0.01: a calibration does not turn a head round. Where
+        ``k`` would, the mean logit of the label stays as it is.
     """
     c = torch.from_numpy(log_odds).double()
 
@@ -99,15 +100,23 @@ def calibrate(logits, y, log_odds, weight=None):
         constant = torch.stack([torch.ones_like(c), c]).expand(len(heads), -1, -1)
         return torch.cat([heads, constant, by_frequency[:, None]], dim=1)
 
-    _, factors = _best_factors(logits, y, weight, features)
     n_heads = logits.shape[1]
+    # From scales alone, so that the end is no worse even if the way is hard.
+    _, scale = _best_factors(logits, y, weight)
+    start = np.append(scale, [0, 0, 0])
+    _, factors = _best_factors(logits, y, weight, features, start, tol=1e-10)
     a, b, k = factors[n_heads:]
     scale = factors[:n_heads, None] - k / n_heads * log_odds
     shift = a + b * log_odds + k * log_odds**2
-    return Calibration(np.maximum(scale, SMALLEST), shift)
+    lacking = np.maximum(SMALLEST - scale, 0)
+    if lacking.any():
+        shift -= (lacking * logits.mean(axis=0, dtype=float)).sum(axis=0)
+    return Calibration(scale + lacking, shift)
 
 
-def _best_factors(logits, y, weight, features):
+def _best_factors(
+    logits, y, weight, features=lambda heads: heads, start=None, tol=None
+):
     """The mean log-loss of a weighted sum of features, and its best weights.
 
     ``features`` makes them of the heads, (n, K, L) -> (n, F, L), and leaves these in
@@ -154,7 +163,8 @@ def _best_factors(logits, y, weight, features):
         return loss + precision @ away**2 / 2, slope + precision * away
 
     bounds = [(SMALLEST, LARGEST)] * n_heads + [(None, None)] * (n_factors - n_heads)
-    best = minimize(objective, centre, jac=True, bounds=bounds).x
+    start = centre if start is None else start
+    best = minimize(objective, start, jac=True, bounds=bounds, tol=tol).x
     return float(log_loss(best)[0]), best
 
 

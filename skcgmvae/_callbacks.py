@@ -256,9 +256,11 @@ class ScikitLearnCallbacks(Callback):
 
 def _calibrated(net):
     """What an estimator would keep of the calibration if training stopped now."""
-    log_odds = dict(net.callbacks_)["keep_best"].label_log_odds
-    held_out = net.held_out_
-    scale, shift = held_out.calibration(log_odds) if held_out else (None, None)
+    keep_best = dict(net.callbacks_)["keep_best"]
+    calibration = keep_best.best_calibration_  # of an earlier training, or None
+    if net.held_out_ is not None:
+        calibration = net.held_out_.calibration(keep_best.label_log_odds)
+    scale, shift = calibration or (None, None)
     return {"logit_scale_": scale, "logit_shift_": shift}
 
 

@@ -212,12 +212,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     label_names_in_ : ndarray of str of shape (n_labels,)
         Column names of ``y``, if it was a DataFrame.
     logit_scale_ : ndarray of shape (n_heads, n_labels), or None
-        Factors of the network's logits and of the linear path's, the two heads. They
-        and ``logit_shift_`` are those with which held-out rows had the lowest log-loss,
-        of all that go by a label's frequency. None if rows were never held out: the
-        plain average of the heads.
+        Factors of the network's logits and of the linear path's, the two heads, for
+        each label. With these, and with ``logit_shift_``, held-out rows had the lowest
+        log-loss; for all labels they come from five numbers. None if rows were never
+        held out: the plain average of the heads is taken.
     logit_shift_ : ndarray of shape (n_labels,), or None
-        What is added to them.
+        What is added to the logits.
     history_ : skorch.history.History
         Losses by epoch: ``history_[:, "valid_loss"]``. A term is NaN in the epochs
         after its part, the network or the linear path, has stopped.

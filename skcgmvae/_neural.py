@@ -120,14 +120,15 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             self._random_state = file.random_state(self._random_state)
         members = self.net_.module_.members if go_on else self._members()
         train, valid = self._hold_out(Y, members)
+        log_odds = label_log_odds(Y, train)
         with self._seeded():
-            net = self._resume() if go_on else self._make_net(X, Y, train)
+            net = self._resume() if go_on else self._make_net(X, Y, train, log_odds)
             net.max_epochs = self.max_iter
             rows = self._rows(net, X, Y, sample_weight)
             callbacks = dict(net.callbacks_)
             if valid is not None:
                 net.train_split = predefined_split(rows.only(valid))
-                callbacks["keep_best"].label_log_odds = label_log_odds(Y, train)
+                callbacks["keep_best"].label_log_odds = log_odds
             rows = rows.only(train)
             with (
                 callbacks["keep_training"].attached(file),
@@ -170,7 +171,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         with self._seeded():
             members = self._members() if first else self.net_.module_.members
             train = rows_of_each(members, X.shape[0])
-            net = self._make_net(X, Y, train) if first else self._resume()
+            if first:
+                net = self._make_net(X, Y, train, label_log_odds(Y, train))
+            else:
+                net = self._resume()
             if first and self._scaler.is_blind:
                 raise ValueError(
                     f"No feature varies in X, of {X.shape[0]} rows. The first call of "
@@ -238,7 +242,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             if name.endswith("_layer_sizes"):
                 check_layer_sizes(name, sizes)
 
-    def _make_net(self, X, Y, train):
+    def _make_net(self, X, Y, train, log_odds):
         """The scaler, fitted, and the net, initialised, for the rows ``train``.
 
         ``train`` is (*members, N).
@@ -253,7 +257,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
             n_features=X.shape[1],
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
-            label_log_odds=torch.from_numpy(label_log_odds(Y, train)).float(),
+            label_log_odds=torch.from_numpy(log_odds).float(),
             continuous=torch.from_numpy(continuous) if len(continuous) else None,
             **self._label_facts(Y, seen),
         )

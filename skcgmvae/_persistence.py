@@ -222,16 +222,22 @@ class SavedModels:
         keep_best = dict(net.callbacks_)["keep_best"]
         keep_best.best_epoch_ = training["best_epoch"]
         if training["logit_scale"] is not None:
-            keep_best.best_calibration_ = _calibration(training)
+            n_labels = self._labels.n_labels_
+            keep_best.best_calibration_ = _calibration(training, n_labels)
         return net
 
 
-def _calibration(training):
-    """Before format 3 a head had one scale for all labels, and there was no shift."""
-    scale = np.asarray(training["logit_scale"])
-    if "logit_shift" in training:
-        return Calibration(scale, training["logit_shift"])
-    return Calibration(scale[:, None], np.zeros(1))
+def _calibration(training, n_labels):
+    scale, shift = np.asarray(training["logit_scale"]), training.get("logit_shift")
+    if shift is None:  # before format 3 a head had one scale for all labels
+        scale = np.repeat(scale[:, None], n_labels, axis=1)
+        shift = np.zeros(n_labels)
+    calibration = Calibration(scale, shift)
+    if not all(
+        a.shape[-1:] == (n_labels,) and np.isfinite(a).all() for a in calibration
+    ):
+        raise ValueError("logit_scale and logit_shift are not those of its labels.")
+    return calibration
 
 
 def _is_json(value):

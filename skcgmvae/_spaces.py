@@ -44,7 +44,8 @@ class LearntSpaces(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ndarray of shape (n_samples, n_members * embedding_dim), float32
             Its product with ``label_embeddings_.T`` gives the network's logits, summed
             over the members. ``decision_function`` multiplies each member's by
-            ``logit_scale_[0]``, and adds the linear path's and ``logit_shift_``.
+            ``logit_scale_[0]``, and adds the linear path's and ``logit_shift_``, if
+            rows were held out.
         """
         return self._apply(X, "embed")
 

@@ -253,8 +253,33 @@ def test_no_head_is_turned_round():
     # Of the rare label the head says the contrary of what is so.
     true = np.stack([-3 * logits[:, 0, 0], 2 * logits[:, 0, 1]], axis=1)
     y = (rng.rand(20_000, 2) < expit(true)).astype(float)
-    scale, _ = calibrate(logits, y, log_odds)
-    assert scale[0, 0] == 0.01 < scale[0, 1]
+    found = calibrate(logits, y, log_odds)
+    assert found.scale[0, 0] == pytest.approx(0.01) and found.scale[0, 1] > 0.5
+    # Half of the rows have the label, though it was rare before.
+    predicted = expit(calibrated(found, logits)[:, 0])
+    assert predicted.mean() == pytest.approx(y[:, 0].mean(), abs=0.02)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), spread=st.floats(0.1, 1000))
+def test_it_is_no_worse_than_scales_alone(seed, spread):
+    """On the rows it is found by, with the priors counted."""
+    rng = np.random.RandomState(seed)
+    log_odds = 3 * rng.randn(4) - 2
+    y = (rng.rand(100, 4) < expit(log_odds)).astype(float)
+    noise = rng.randn(100, 2, 4) + (2 * y - 1)[:, None] * rng.rand()
+    logits = log_odds + spread * noise
+    found = calibrate(logits, y, log_odds)
+    _, scale = best_logit_scale(logits, y)
+    if (found.scale <= 0.011).any():
+        return  # not where the search came to
+
+    def log_loss(total):
+        return (np.logaddexp(0, total) - y * total).mean()
+
+    plain = log_loss(np.einsum("k,nkl->nl", scale, logits))
+    prior = ((np.array(scale) - 0.5) ** 2).sum() / 2 / y.size
+    assert log_loss(calibrated(found, logits)) <= plain + prior + 1e-6
 
 
 def test_of_logits_that_are_not_finite_the_average_is_taken():

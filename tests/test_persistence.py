@@ -351,6 +351,16 @@ def test_models_of_earlier_versions_open(old):
     np.testing.assert_allclose(clf.predict_proba(X), kept["probabilities"], rtol=1e-4)
     np.testing.assert_array_equal(clf.predict(X), kept["labels"])
     assert clf.label_names_in_.tolist() == kept["label_names"]
+    assert clf.logit_scale_.shape == (2, 3) and clf.logit_shift_.shape == (3,)
+
+
+@pytest.mark.parametrize("shift", [np.zeros(1), np.full(5, np.nan)])
+def test_a_calibration_of_other_labels_is_refused(path, shift):
+    tree = read_tree(saved(path))
+    tree["training"]["logit_shift"] = shift
+    write_tree(path, tree)
+    with pytest.raises(ValueError, match="does not hold a whole.*logit_shift"):
+        CGMVAEClassifier.load_model(path)
 
 
 def test_an_earlier_version_is_kept():
