@@ -512,6 +512,14 @@ def test_scikit_learn_callbacks_work():
     stopped.set_callbacks(Recorder(stop_after=2))
     assert stopped.fit(X, Y).n_iter_ == 2
 
+    # What is not held out any more leaves the calibration as it was.
+    gone_on = small(warm_start=True).fit(X, Y).set_params(early_stopping=False)
+    recorder = Recorder()
+    gone_on.set_callbacks(recorder)
+    gone_on.fit(X, Y)
+    mean = gone_on.predict_proba(X).mean()
+    assert recorder.scores[-1] == pytest.approx(mean, abs=1e-6)
+
 
 @pytest.mark.parametrize("lr", [1e3, 1e30])
 def test_divergence_is_never_silent(lr):
