@@ -168,6 +168,19 @@ def _best_factors(
     return float(log_loss(best)[0]), best
 
 
+def combined(heads, calibration):
+    """What heads say together, a tensor (*members, B, K, L) -> (B, L).
+
+    Without a calibration, None, their plain average.
+    """
+    if calibration is None:
+        logits = heads.mean(dim=-2)
+    else:
+        scale, shift = map(heads.new_tensor, calibration)
+        logits = (scale * heads).sum(dim=-2) + shift
+    return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
+
+
 def logit_of_mean_probability(logits):
     """What the members of an ensemble say together; (M, ...) -> (...).
 

@@ -2,8 +2,8 @@
 
 The way of the data: ``X, Y`` are validated and encoded here, once; scaled once, by
 what the training rows say; sliced into batches (:mod:`skcgmvae._batches`) and
-trained on (:mod:`skcgmvae._training`). On the way back logits become probabilities,
-and probabilities labels.
+trained on (:mod:`skcgmvae._training`). The way back is in
+:mod:`skcgmvae._predicting`.
 """
 
 import inspect
@@ -13,15 +13,13 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from scipy.special import expit
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 from skorch.helper import predefined_split
 
 from skcgmvae._batches import Rows, Streamed, is_memory_mapped
-from skcgmvae._calibration import Calibration
 from skcgmvae._callbacks import (
     CallbackSupportMixin,
     EpochLines,
@@ -35,15 +33,16 @@ from skcgmvae._devices import check_precision, resolve_device
 from skcgmvae._errors import check_layer_sizes, naming
 from skcgmvae._holding_out import hold_out, rows_of_each
 from skcgmvae._labels import label_log_odds
-from skcgmvae._memory import explain_out_of_memory, in_predicting, in_training
-from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
+from skcgmvae._memory import explain_out_of_memory, in_training
+from skcgmvae._multilabel import check_threshold
 from skcgmvae._persistence import SavedModels
+from skcgmvae._predicting import PredictsFromLogits
 from skcgmvae._random import seeded
 from skcgmvae._scaling import FeatureScaler, NoScaler
 from skcgmvae._training import MultiLabelNet
 
 
-class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifier):
+class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits):
     """Base of the neural multi-label classifiers.
 
     A subclass lists its parameters and names two torch classes, ``_module_class``
@@ -346,84 +345,3 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, MultiLabelClassifi
         self.best_epoch_ = keep_best.best_epoch_
         calibration = keep_best.best_calibration_ or (None, None)
         self.logit_scale_, self.logit_shift_ = calibration
-
-    # -- predict -----------------------------------------------------------------
-
-    @explain_out_of_memory(in_predicting)
-    def _map_logits(self, X, function):
-        """What a function makes of calibrated logits, a list with a few rows each."""
-        X = self._scaled(X)
-        calibration = None
-        if self.logit_scale_ is not None:
-            calibration = Calibration(self.logit_scale_, self.logit_shift_)
-        return list(map(function, self.net_.logits_by_rows(X, calibration)))
-
-    def _scaled(self, X):
-        """Validated rows, as the network takes them, scaled chunk by chunk."""
-        check_is_fitted(self, "net_")
-        X = self._validate_features(X, reset=False)
-        return Streamed(X, self._scaler)
-
-    def decision_function(self, X):
-        """The logit of each label.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_labels)
-            Natural log-odds. For a 1-D ``y`` of two classes (n_samples,), of more
-            (n_samples, n_classes).
-        """
-        logits = np.concatenate(self._map_logits(X, np.asarray))
-        return (
-            logits if self._labels.is_matrix_ or logits.shape[1] > 1 else logits[:, 0]
-        )
-
-    def predict_proba(self, X):
-        """The probability of each label.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_labels)
-            Strictly between 0 and 1. For a 1-D ``y`` (n_samples, n_classes), rows
-            adding up to 1.
-        """
-        return np.concatenate(self._map_probabilities(X, np.asarray))
-
-    def _map_probabilities(self, X, function):
-        def of_logits(logits):
-            return function(self._labels.probabilities(expit(logits)))
-
-        return self._map_logits(X, of_logits)
-
-    def predict(self, X):
-        """The labels whose probability reaches ``threshold``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        {ndarray, CSR matrix} of shape (n_samples, n_labels)
-            0 and 1, in the dtype of the ``y`` of :meth:`fit`, and sparse if that was.
-            For a 1-D ``y`` (n_samples,), the classes.
-        """
-        check_is_fitted(self, "net_")
-        return self._predict(X, check_threshold(self.threshold, self._labels))
-
-    @property
-    def history_(self):
-        """Losses by epoch, a :class:`skorch.history.History`."""
-        check_is_fitted(self, "net_")
-        return self.net_.history
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "net_")

@@ -22,7 +22,7 @@ from skorch.callbacks import EpochTimer
 from torch.func import functional_call
 
 from skcgmvae._batches import Batches, Chunks, Rows
-from skcgmvae._calibration import HeldOut, logit_of_mean_probability
+from skcgmvae._calibration import HeldOut, combined, logit_of_mean_probability
 from skcgmvae._devices import reuse_freed_memory, subnormals_as_zero
 from skcgmvae._step import CompiledLosses, explain_compiler, step_losses
 
@@ -349,7 +349,7 @@ class MultiLabelNet(NeuralNet):
             size = max(1, BLOCK * Chunks.size // heads.numel())
             # Cut off last: results must not depend on how many rows are sent.
             for block in heads.split(size, dim=-3)[: math.ceil(n_rows / size)]:
-                yield _mixed(block.double(), calibration)[:n_rows].cpu().numpy()
+                yield combined(block.double(), calibration)[:n_rows].cpu().numpy()
                 n_rows -= size
 
     def _chunks(self, X, function):
@@ -366,16 +366,6 @@ class MultiLabelNet(NeuralNet):
 def _mean_probabilities(logits):
     """Of the plain average of the heads: for skorch's callbacks, during training."""
     return torch.sigmoid(logits.mean(dim=1))
-
-
-def _mixed(heads, calibration):
-    """What heads (*members, B, K, L) say together, (B, L)."""
-    if calibration is None:
-        logits = heads.mean(dim=-2)
-    else:
-        scale, shift = map(heads.new_tensor, calibration)
-        logits = (scale * heads).sum(dim=-2) + shift
-    return logit_of_mean_probability(logits) if logits.ndim > 2 else logits
 
 
 def _held_out(batch, step):

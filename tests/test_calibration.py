@@ -260,26 +260,16 @@ def test_no_head_is_turned_round():
     assert predicted.mean() == pytest.approx(y[:, 0].mean(), abs=0.02)
 
 
-@settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 10_000), spread=st.floats(0.1, 1000))
-def test_it_is_no_worse_than_scales_alone(seed, spread):
-    """On the rows it is found by, with the priors counted."""
+@pytest.mark.parametrize("seed", [47, 71, 98, 117])
+def test_a_hard_way_ends_no_worse_than_scales_alone(seed):
+    """From the plain average the search gets stuck on these, at losses above 1."""
     rng = np.random.RandomState(seed)
-    log_odds = 3 * rng.randn(4) - 2
+    log_odds = rng.uniform(-6, 1, 4)
     y = (rng.rand(100, 4) < expit(log_odds)).astype(float)
-    noise = rng.randn(100, 2, 4) + (2 * y - 1)[:, None] * rng.rand()
-    logits = log_odds + spread * noise
-    found = calibrate(logits, y, log_odds)
-    _, scale = best_logit_scale(logits, y)
-    if (found.scale <= 0.011).any():
-        return  # not where the search came to
-
-    def log_loss(total):
-        return (np.logaddexp(0, total) - y * total).mean()
-
-    plain = log_loss(np.einsum("k,nkl->nl", scale, logits))
-    prior = ((np.array(scale) - 0.5) ** 2).sum() / 2 / y.size
-    assert log_loss(calibrated(found, logits)) <= plain + prior + 1e-6
+    logits = log_odds + 30 * rng.randn(100, 1, 4)
+    total = calibrated(calibrate(logits, y, log_odds), logits)
+    scales_alone, _ = best_logit_scale(logits, y)
+    assert (np.logaddexp(0, total) - y * total).mean() < scales_alone
 
 
 def test_of_logits_that_are_not_finite_the_average_is_taken():
