@@ -63,6 +63,7 @@ class MultiLabelNet(NeuralNet):
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
         kwargs.setdefault("dataset", Rows)
+        kwargs.setdefault("dataset__device", kwargs.get("device", "cpu"))
         kwargs.setdefault("predict_nonlinearity", _mean_probabilities)
         super().__init__(*args, **kwargs)
 

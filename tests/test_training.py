@@ -15,6 +15,7 @@ from skcgmvae import CGMVAEClassifier
 from skcgmvae._calibration import HeldOut
 from skcgmvae._callbacks import KeepBest
 from skcgmvae._devices import resolve_device
+from skcgmvae._training import MultiLabelNet
 
 TINY = {
     "n_members": 1,
@@ -109,6 +110,12 @@ def recorded(**parameters):
     recorder = Recorder()
     clf = CGMVAEClassifier(**TINY | {"callbacks": [recorder]} | parameters)
     return clf.fit(X, Y), recorder
+
+
+def test_rows_of_callbacks_are_put_where_the_network_is():
+    net = MultiLabelNet(torch.nn.Identity, criterion=torch.nn.Identity, device="meta")
+    rows = net.get_dataset(X.astype(np.float32), Y)
+    assert rows.X.device == rows.y.device == torch.device("meta")
 
 
 def test_young_average_weighs_each_step_by_its_number():

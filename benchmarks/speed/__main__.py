@@ -52,7 +52,8 @@ def run(arguments):
     ]
     for task, case, number in (bar := tqdm(todo, unit="case")):
         bar.set_postfix_str(f"{task}, {case}")
-        context = _FRESH if task == "search" else _FORKED
+        # CUDA does not survive a fork.
+        context = _FORKED if device.type == "cpu" and task != "search" else _FRESH
         with ProcessPoolExecutor(1, mp_context=context) as process:
             measured = process.submit(measure, task, case, number, str(device)).result()
         record = dict(zip(keys, (task, case, number, name), strict=True))
