@@ -70,7 +70,7 @@ $(MIN)/.test: pyproject.toml constraints-min.txt
 test-min: $(MIN)/.test
 	$(MIN)/bin/python -m pytest -n auto $(ARGS)
 
-# Tests without a given number of cases try the same 200 each time.
+# Tests without a given number of cases try the same 120 each time.
 fuzz: $(VENV)/.test
 	SKCGMVAE_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest tests/test_fuzz.py $(ARGS)
 

@@ -136,10 +136,8 @@ def test_unknown_names_are_refused(folder, capsys):
     assert "no such model" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["logistic", "LightGBM", "MLP"])
+@pytest.mark.parametrize("name", ["logistic", "MLP"])
 def test_no_peer_mixes_up_more_labels_than_a_byte_can_count(name):
-    if name == "LightGBM":
-        pytest.importorskip("lightgbm")
     rng = np.random.RandomState(0)
     X = rng.randn(150, 3)
     often = np.linspace(0.02, 0.9, 300)

@@ -71,9 +71,9 @@ STRICT = (
 # Networks that learn the checks' toy data in a fraction of a second.
 TRAINING = {
     "dropout": 0.0,
-    "lr": 1e-2,
-    "max_iter": 6,
-    "min_steps_per_epoch": 10,
+    "lr": 3e-2,
+    "max_iter": 4,
+    "min_steps_per_epoch": 6,
     "device": "cpu",
 }
 

@@ -47,7 +47,7 @@ class Count(Callback):
 X = np.random.RandomState(0).standard_normal((2000, 100))
 found = []
 CGMVAEClassifier(
-    max_iter=4, early_stopping=False, callbacks=[Count()], random_state=0, device="cpu"
+    max_iter=2, early_stopping=False, callbacks=[Count()], random_state=0, device="cpu"
 ).fit(X, (X[:, :14] > 0).astype(int))
 print(max(found[1:]))
 """

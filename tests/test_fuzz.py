@@ -1,7 +1,7 @@
 """Generated input: a finite model, or an error that names what is wrong.
 
 ``SKCGMVAE_FUZZ_CASES=2000`` tries so many cases, new ones each time; without it, the
-same 200 are tried. A case says by name what it is made of (:mod:`hostile`).
+same 120 are tried. A case says by name what it is made of (:mod:`hostile`).
 """
 
 import copy
@@ -32,7 +32,7 @@ CASES = os.environ.get("SKCGMVAE_FUZZ_CASES")
 def share(percent):
     """Settings of a test that has this share of the cases."""
     return settings(
-        max_examples=int(CASES or 200) * percent // 100,
+        max_examples=int(CASES or 120) * percent // 100,
         derandomize=CASES is None,
         database=None,
         print_blob=CASES is not None,

@@ -78,25 +78,20 @@ def test_saved_models_predict_the_same(yeast, tmp_path):
 
 # One split, and bars that leave room for its noise: the figures themselves come from
 # benchmarks/accuracy, as means over splits.
-@pytest.mark.parametrize(
-    ("name", "micro", "macro", "probe"),
-    [("yeast", 0.64, 0.44, 0.64), ("scene", 0.73, 0.74, 0.73)],
-)
-def test_defaults_reach_what_they_are_known_for(real_data, name, micro, macro, probe):
-    X, Y = real_data(name)
-    Y = Y.toarray() if issparse(Y) else Y
+def test_defaults_reach_what_they_are_known_for(real_data):
+    X, Y = real_data("emotions")
     train, valid, test = split(len(Y), 0)
     model = CGMVAEClassifier(random_state=0, device="cpu").fit(X[train], Y[train])
     on_valid = thresholded_scores(Y[valid], model.predict_proba(X[valid]))
     on_test = thresholded_scores(Y[test], model.predict_proba(X[test]))
-    assert on_test[on_valid[:, 2].argmax(), 2] > micro
-    assert on_test[on_valid[:, 3].argmax(), 3] > macro
+    assert on_test[on_valid[:, 2].argmax(), 2] > 0.65
+    assert on_test[on_valid[:, 3].argmax(), 3] > 0.63
     # The latent space is alive, and knows the labels.
     Z = model.transform(X[test])
     assert (Z.std(axis=0) > 0.1).sum() >= 32
     linear = OneVsRestClassifier(LogisticRegression(C=0.01, max_iter=300))
     linear.fit(model.transform(X[train]), Y[train])
-    assert thresholded_scores(Y[test], linear.predict_proba(Z))[:, 2].max() > probe
+    assert thresholded_scores(Y[test], linear.predict_proba(Z))[:, 2].max() > 0.65
 
 
 def test_sparse_words_train_without_densifying(real_data):
