@@ -136,7 +136,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     batch_size : int, default=128
         Largest number of rows a step (paper: 128). Rows are dealt out evenly.
     max_iter : int, default=50
-        Largest number of epochs (paper: 100).
+        Largest number of epochs (paper: 100). If there are more than
+        ``n_iter_no_change`` and the last was the network's best, a ConvergenceWarning
+        says so.
     min_steps_per_epoch : int, default=50
         An epoch passes over the training rows as often as it takes to make so many
         steps, so that small data are trained as long as large ones.

@@ -8,12 +8,14 @@ trained on (:mod:`skcgmvae._training`). The way back is in
 
 import inspect
 import os
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
@@ -135,6 +137,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             ):
                 net.partial_fit(rows)
         self._finish(net)
+        self._warn_if_cut_short()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -345,3 +348,16 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         self.best_epoch_ = keep_best.best_epoch_
         calibration = keep_best.best_calibration_ or (None, None)
         self.logit_scale_, self.logit_shift_ = calibration
+
+    def _warn_if_cut_short(self):
+        """Say that the last epoch was the best, if there was room to stop before it."""
+        best_was_last = self.best_epoch_ == len(self.net_.history)
+        has_room = self.early_stopping and self.max_iter > self.n_iter_no_change
+        if best_was_last and has_room and not self.net_.stop_requested_:
+            warnings.warn(
+                f"Held-out rows were predicted best in epoch {self.n_iter_}, the last: "
+                f"training may not have converged. Raise max_iter (it is "
+                f"{self.max_iter}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )

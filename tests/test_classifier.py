@@ -521,6 +521,21 @@ def test_scikit_learn_callbacks_work():
     assert recorder.scores[-1] == pytest.approx(mean, abs=1e-6)
 
 
+def test_a_training_that_max_iter_cuts_short_says_so():
+    slow = small(max_iter=4, n_iter_no_change=3, lr=1e-5)
+    with pytest.warns(ConvergenceWarning, match=r"epoch 4, the last.*is 4\)"):
+        slow.fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match=r"epoch 8, the last"):
+        slow.set_params(warm_start=True).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        clone(slow).set_params(n_iter_no_change=4).fit(X, Y)  # meant to be short
+        clone(slow).set_params(early_stopping=False).fit(X, Y)
+        clone(slow).partial_fit(X, Y)
+        done = small(max_iter=60, n_iter_no_change=3, lr=0.1).fit(X, Y)
+    assert done.best_epoch_ < done.n_iter_ < 60
+
+
 @pytest.mark.parametrize("lr", [1e3, 1e30])
 def test_divergence_is_never_silent(lr):
     with warnings.catch_warnings():
