@@ -136,9 +136,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     batch_size : int, default=128
         Largest number of rows a step (paper: 128). Rows are dealt out evenly.
     max_iter : int, default=50
-        Largest number of epochs (paper: 100). If there are more than
-        ``n_iter_no_change`` and the last was the network's best, a ConvergenceWarning
-        says so.
+        Largest number of epochs (paper: 100).
     min_steps_per_epoch : int, default=50
         An epoch passes over the training rows as often as it takes to make so many
         steps, so that small data are trained as long as large ones.
@@ -245,7 +243,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     Warns
     -----
     ConvergenceWarning
-        If training diverges later or is interrupted; the best weights are kept.
+        If training diverges later or is interrupted; the best weights are kept. Also
+        if the last epoch was the network's best, of more than ``n_iter_no_change``.
 
     See Also
     --------

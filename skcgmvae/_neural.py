@@ -137,7 +137,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             ):
                 net.partial_fit(rows)
         self._finish(net)
-        self._warn_if_cut_short()
+        self._warn_if_best_was_last()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -349,14 +349,17 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         calibration = keep_best.best_calibration_ or (None, None)
         self.logit_scale_, self.logit_shift_ = calibration
 
-    def _warn_if_cut_short(self):
-        """Say that the last epoch was the best, if there was room to stop before it."""
-        best_was_last = self.best_epoch_ == len(self.net_.history)
-        has_room = self.early_stopping and self.max_iter > self.n_iter_no_change
-        if best_was_last and has_room and not self.net_.stop_requested_:
+    def _warn_if_best_was_last(self):
+        """Say so, unless the training was too short to be stopped, or ended by will."""
+        net = self.net_
+        could_stop = self.early_stopping and self.max_iter > self.n_iter_no_change
+        # Of a training that a checkpoint says is finished no epoch is left.
+        ended_by_number = net.max_epochs and not net.stop_requested_
+        best_was_last = self.best_epoch_ == len(net.history)
+        if could_stop and ended_by_number and best_was_last:
             warnings.warn(
-                f"Held-out rows were predicted best in epoch {self.n_iter_}, the last: "
-                f"training may not have converged. Raise max_iter (it is "
+                "Of held-out rows the network knew most in the last epoch, "
+                f"{self.best_epoch_}: it may not have converged. Raise max_iter (it is "
                 f"{self.max_iter}).",
                 ConvergenceWarning,
                 stacklevel=2,

@@ -11,9 +11,10 @@ from skcgmvae._multilabel import MultiLabelClassifier, check_threshold
 
 
 class PredictsFromLogits(MultiLabelClassifier):
-    """Base of classifiers that have a trained net, ``net_``, and a scaler for its rows.
+    """Base of classifiers whose fit sets a trained net, ``net_``.
 
-    A fit sets beside these ``logit_scale_`` and ``logit_shift_``, or both None.
+    And beside it ``_scaler`` for its rows, ``logit_scale_`` and ``logit_shift_``, both
+    None without a calibration. ``threshold`` is a parameter.
     """
 
     @explain_out_of_memory(in_predicting)

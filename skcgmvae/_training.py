@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch.func import functional_call
+from torch.utils.data import Dataset
 
 from skcgmvae._batches import Batches, Chunks, Rows
 from skcgmvae._calibration import HeldOut, combined, logit_of_mean_probability
@@ -62,8 +63,6 @@ class MultiLabelNet(NeuralNet):
         self.stop_requested_ = False
         kwargs.setdefault("iterator_train", Batches)
         kwargs.setdefault("iterator_valid", Batches)
-        kwargs.setdefault("dataset", Rows)
-        kwargs.setdefault("dataset__device", kwargs.get("device", "cpu"))
         kwargs.setdefault("predict_nonlinearity", _mean_probabilities)
         super().__init__(*args, **kwargs)
 
@@ -73,6 +72,10 @@ class MultiLabelNet(NeuralNet):
 
     def torch_compile(self, module, name):
         return module
+
+    def get_dataset(self, X, y=None):
+        """What a callback asks about is put where the network is."""
+        return X if isinstance(X, Dataset) else Rows(X, y, device=self.device)
 
     # -- the loop ----------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Small estimators and data for the tests."""
 
+import os
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -8,6 +10,9 @@ from sklearn.datasets import make_multilabel_classification
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._batches import Rows
 from skcgmvae._layers import SparseRows
+
+# Where most tests train.
+DEVICE = os.environ.get("SKCGMVAE_TEST_DEVICE", "cpu")
 
 SMALL = {
     "latent_dim": 8,
@@ -20,7 +25,7 @@ SMALL = {
     "min_steps_per_epoch": 5,
     "random_state": 0,
     "n_members": 1,
-    "device": "cpu",
+    "device": DEVICE,
 }
 
 

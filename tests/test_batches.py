@@ -184,7 +184,7 @@ def test_padding_does_not_show():
     rng = np.random.RandomState(0)
     X, Y = rng.randn(130, 4), rng.randint(2, size=(130, 3))
     clf = CGMVAEClassifier(
-        n_members=1, max_iter=1, min_steps_per_epoch=1, random_state=0
+        n_members=1, max_iter=1, min_steps_per_epoch=1, random_state=0, device="cpu"
     )
     clf.fit(X, Y)
     logits = clf.net_.logits(clf._scaler.transform(X))

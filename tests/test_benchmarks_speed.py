@@ -1,6 +1,7 @@
 """The speed benchmark: the loops that are compared, its records and its report."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.records import append, read
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import memory, report, tasks, timing
 from benchmarks.speed.plain import PlainLoop, SkorchLoop
-from skcgmvae import CGMVAEClassifier
+from skcgmvae import CGMVAEClassifier, _step
 
 X, Y = timing.random_data(300, 20, 9, 2.0)
 
@@ -136,6 +137,33 @@ def test_steps_are_of_all_contestants(monkeypatch, graphs):
     assert measured["ratio"] == approx(measured["ours"] / measured["by_hand"])
 
 
+def test_an_ensemble_is_not_compared_with_skorch(monkeypatch):
+    monkeypatch.setitem(tasks.SIZES, "delicious", (200, 8, 3, 1.0))
+    monkeypatch.setattr(_step, "compiled", lambda device_type: _step.step_losses)
+    measured = tasks.measure("step", "delicious 2", 1, "cpu")
+    assert "skorch" not in measured and measured["ratio"] > 0
+
+
+def test_nothing_forks_where_there_is_cuda(monkeypatch, tmp_path):
+    contexts = []
+
+    class Executor(ThreadPoolExecutor):
+        def __init__(self, n_workers, mp_context):
+            contexts.append(mp_context.get_start_method())
+            super().__init__(n_workers)
+
+    def run(device):
+        monkeypatch.setattr(speed, "resolve_device", lambda _: torch.device(device))
+        command(tmp_path, "run", "--tasks", "predict", "search", "--rounds", "1")
+
+    monkeypatch.setattr(speed, "ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(speed, "measure", lambda *_: {"seconds": 1.0})
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H200")
+    run("cpu")
+    run("cuda")
+    assert contexts == 3 * ["forkserver"] + 5 * ["spawn"]
+
+
 def test_contestants_take_turns():
     calls = []
     contestants = {name: lambda name=name: calls.append(name) for name in "abc"}
@@ -189,10 +217,10 @@ def test_ratios_are_of_medians():
     text = report.text(
         [record("step", "yeast 1", i, **of_step(h)) for i, h in enumerate([8, 9.5, 1])]
         + [record("step", "yeast 4", **of_step(4.0, skorch=30.0))]
-        + [record("step", "yeast 4", device="H200", **of_step(2.0, skorch=30.0))]
+        + [record("step", "yeast 4", device="A100", **of_step(2.0, skorch=30.0))]
     )
-    assert text.index("Device cpu; torch 2.13.0") < text.index("Device H200")
-    text = text[: text.index("Device H200")]
+    assert text.index("Device cpu; torch 2.13.0") < text.index("Device A100")
+    text = text[: text.index("Device A100")]
     assert row(text, "yeast 1 member") == "10 8 5 1.5 0.5 11 12.5% 3".split()
     assert "compile=True" not in text
     four = "10 4 30 5 3 3 0.5 11 12.5% 1".split()

@@ -521,19 +521,27 @@ def test_scikit_learn_callbacks_work():
     assert recorder.scores[-1] == pytest.approx(mean, abs=1e-6)
 
 
-def test_a_training_that_max_iter_cuts_short_says_so():
+def test_a_training_that_was_best_at_its_end_says_so(tmp_path):
     slow = small(max_iter=4, n_iter_no_change=3, lr=1e-5)
-    with pytest.warns(ConvergenceWarning, match=r"epoch 4, the last.*is 4\)"):
+    with pytest.warns(ConvergenceWarning, match=r"epoch, 4: .*max_iter \(it is 4\)"):
         slow.fit(X, Y)
-    with pytest.warns(ConvergenceWarning, match=r"epoch 8, the last"):
+    with pytest.warns(ConvergenceWarning, match="epoch, 8: "):
         slow.set_params(warm_start=True).fit(X, Y)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         clone(slow).set_params(n_iter_no_change=4).fit(X, Y)  # meant to be short
         clone(slow).set_params(early_stopping=False).fit(X, Y)
         clone(slow).partial_fit(X, Y)
-        done = small(max_iter=60, n_iter_no_change=3, lr=0.1).fit(X, Y)
-    assert done.best_epoch_ < done.n_iter_ < 60
+        stopped = small(max_iter=60, n_iter_no_change=3, lr=0.1).fit(X, Y)
+        # Ended by its number of epochs, but past its best.
+        longer = clone(stopped).set_params(max_iter=stopped.best_epoch_ + 2).fit(X, Y)
+        # No epoch improves as much as is asked for, so that a best one ends it.
+        path = tmp_path / "training"
+        least = clone(slow).set_params(max_iter=20, tol=0.5, checkpoint=path).fit(X, Y)
+        again = clone(least).fit(X, Y)
+    assert longer.best_epoch_ == stopped.best_epoch_ < stopped.n_iter_ - 1
+    assert longer.n_iter_ == stopped.best_epoch_ + 2 > 3
+    assert again.best_epoch_ == again.n_iter_ == least.n_iter_ < 20
 
 
 @pytest.mark.parametrize("lr", [1e3, 1e30])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import as_sparse, small
+from common import DEVICE, as_sparse, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -227,7 +227,7 @@ def test_a_fitted_path_is_kept_in_a_file(bumps, tmp_path):
     X, Y = bumps
     clf = small(n_bins=3).fit(X, Y)
     clf.save_model(tmp_path / "model")
-    loaded = type(clf).load_model(tmp_path / "model", device="cpu")
+    loaded = type(clf).load_model(tmp_path / "model", device=DEVICE)
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
     weights = loaded.net_.module_.linear_path.bin_weight
     assert_close(weights, clf.net_.module_.linear_path.bin_weight)

@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 import skops.io
 import torch
-from common import small, toy
+from common import DEVICE, small, toy
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
@@ -49,7 +49,7 @@ FITTED = {
     "reconstruction": ({"reconstruction": "gaussian"}, X, Y),
     "own thresholds": ({"threshold": np.linspace(0.2, 0.8, 5)}, X, Y),
     "numpy's numbers": ({"lr": np.float64(0.01), "max_iter": np.int64(2)}, X, Y),
-    "torch's device": ({"device": torch.device("cpu")}, X, Y),
+    "torch's device": ({"device": torch.device(DEVICE)}, X, Y),
 }
 
 

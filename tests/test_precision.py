@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from common import small, toy
+from common import DEVICE, small, toy
 
 from skcgmvae._devices import check_precision
 from skcgmvae._files import read_tree, write_tree
@@ -77,13 +77,13 @@ def test_weights_and_the_optimiser_are_in_float32():
 def test_predictions_are_in_float32(tmp_path):
     clf = small(precision="bfloat16").fit(X, Y)
     clf.save_model(tmp_path / "model")
-    loaded = small().load_model(tmp_path / "model", device="cpu")
+    loaded = small().load_model(tmp_path / "model", device=DEVICE)
     assert loaded.precision == "bfloat16"
     np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
     module = clf.net_.module_.eval().double()
-    x = torch.from_numpy(clf._scaler.transform(X)).double()
+    x = torch.from_numpy(clf._scaler.transform(X)).double().to(DEVICE)
     with torch.no_grad():
-        heads = module(x).numpy()
+        heads = module(x).cpu().numpy()
     exact = np.einsum("kl,nkl->nl", clf.logit_scale_, heads) + clf.logit_shift_
     np.testing.assert_allclose(loaded.decision_function(X), exact, atol=1e-4)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import small, toy
+from common import DEVICE, small, toy
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
@@ -139,7 +139,7 @@ def test_models_are_copied_saved_and_trained_on(graphs, tmp_path):
         copy.deepcopy(clf),
         pickle.loads(pickle.dumps(clf)),
         clone(clf).fit(X, Y),
-        CGMVAEClassifier.load_model(tmp_path / "model", device="cpu"),
+        CGMVAEClassifier.load_model(tmp_path / "model", device=DEVICE),
     ]
     for other in copies:
         np.testing.assert_array_equal(other.predict_proba(X), expected)

@@ -38,7 +38,8 @@ def medians(records, task):
 def text(records):
     """All tables, those of each device by itself."""
     lines = ["Medians of the rounds of `python -m benchmarks.speed run`.", ""]
-    for device in sorted({record["device"] for record in records}, key=str.lower):
+    devices = {record["device"] for record in records}
+    for device in sorted(devices, key=lambda name: (name != "cpu", name)):
         own = [record for record in records if record["device"] == device]
         versions = own[-1]["versions"]
         named = ", ".join(f"{name} {version}" for name, version in versions.items())
