@@ -358,7 +358,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         best_was_last = self.best_epoch_ == len(net.history)
         if could_stop and ended_by_number and best_was_last:
             warnings.warn(
-                "Of held-out rows the network knew most in the last epoch, "
+                "The network predicted held-out rows best in the last epoch, "
                 f"{self.best_epoch_}: it may not have converged. Raise max_iter (it is "
                 f"{self.max_iter}).",
                 ConvergenceWarning,
