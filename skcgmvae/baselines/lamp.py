@@ -189,7 +189,8 @@ class LaMPClassifier(BaseNeuralClassifier):
     batch_size : int, default=128
         Largest number of rows a step.
     max_iter : int, default=30
-        Largest number of epochs.
+        Largest number of epochs. A ConvergenceWarning says if the last was the best, of
+        more than ``n_iter_no_change``.
     min_steps_per_epoch : int, default=50
         Smallest number of steps an epoch.
     early_stopping : bool, default=True
