@@ -1,13 +1,11 @@
 """What all tests share."""
 
-import functools
 import os
 
 import matplotlib
 import pytest
 import torch
 
-from skcgmvae import _step
 from skcgmvae.datasets import load_npz
 
 matplotlib.use("Agg")
@@ -29,30 +27,6 @@ def real_data():
         return load_npz(name, return_X_y=True)
 
     return load
-
-
-@pytest.fixture
-def graphs(monkeypatch):
-    """A compiler that takes no time; what it has been given to compile, in a list."""
-    given = []
-
-    def backend(graph, inputs):
-        given.append(graph)
-        return graph.forward
-
-    @functools.cache
-    def compiled(device_type):
-        # As its own, but for the backend.
-        return torch.compile(
-            _step.step_losses,
-            backend=backend,
-            fullgraph=True,
-            dynamic=False,
-            recompile_limit=_step.MOST_GRAPHS,
-        )
-
-    monkeypatch.setattr(_step, "compiled", compiled)
-    return given
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Compiled steps: one graph for each shape, and the results of plain steps."""
 
 import copy
+import functools
 import multiprocessing
 import os
 import pickle
@@ -23,6 +24,30 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 X, Y = toy()
 # One that few batches have.
 Y = np.column_stack([Y, np.arange(len(Y)) % 50 == 7])
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """A compiler that takes no time; what it has been given to compile, in a list."""
+    given = []
+
+    def backend(graph, inputs):
+        given.append(graph)
+        return graph.forward
+
+    @functools.cache
+    def compiled(device_type):
+        # As its own, but for the backend.
+        return torch.compile(
+            _step.step_losses,
+            backend=backend,
+            fullgraph=True,
+            dynamic=False,
+            recompile_limit=_step.MOST_GRAPHS,
+        )
+
+    monkeypatch.setattr(_step, "compiled", compiled)
+    return given
 
 
 @pytest.fixture
