@@ -17,6 +17,11 @@ BLOCK = 2**16
 # do not tell 0.03 from 0.1.
 BY_FREQUENCY = 0.05
 
+# By how much more the evidence for a rare label counts, for each unit of its log-odds.
+# By log-loss held-out rows would as soon have none of it; on validation rows of yeast,
+# emotions, bibtex and sider it gains macro-F1, and no other metric loses.
+FOR_RARE = 0.1
+
 SMALLEST, LARGEST = 0.01, 10.0  # scales of a head
 
 
@@ -69,15 +74,16 @@ def best_logit_scale(logits, y, weight=None):
 
 
 def calibrate(logits, y, log_odds, weight=None):
-    """The scales by head, and what goes by a label's frequency, of lowest log-loss.
+    """The scales by head, and the shift by a label's frequency, of lowest log-loss.
 
-    Of the mean h of the heads and the log-odds c of a label, beside the scaled heads::
+    A head that says h of a label of log-odds c has seen evidence h - c. For a label
+    that is rarer than not it counts more::
 
-        a + b c - k c (h - c)
+        h + 0.1 max(-c, 0) (h - c)
 
-    Heads that add to each other count what both know twice, how frequent a label is:
-    ``b`` takes it back. ``k`` says how much surer, or less sure, of the rows of a rare
-    label to be than of those of a frequent one. Each is a Gaussian around 0.
+    These are scaled, and added to ``a + b c``. Heads that add to each other count what
+    both know twice, how frequent a label is: ``b`` takes it back. It and ``a`` are
+    Gaussians around 0.
 
     Parameters
     ----------
@@ -90,28 +96,22 @@ def calibrate(logits, y, log_odds, weight=None):
     Returns
     -------
     Calibration
-        The scales are at least 0.01: a calibration does not turn a head round. Where
-        ``k`` would, the mean logit of the label stays as it is.
     """
     c = torch.from_numpy(log_odds).double()
+    more = FOR_RARE * np.maximum(-log_odds, 0)
 
     def features(heads):
-        by_frequency = -c * (heads.mean(dim=1) - c)
+        emphasised = heads + torch.from_numpy(more) * (heads - c)
         constant = torch.stack([torch.ones_like(c), c]).expand(len(heads), -1, -1)
-        return torch.cat([heads, constant, by_frequency[:, None]], dim=1)
+        return torch.cat([emphasised, constant], dim=1)
 
-    n_heads = logits.shape[1]
     # From scales alone, so that the end is no worse even if the way is hard.
     _, scale = _best_factors(logits, y, weight)
-    start = np.append(scale, [0, 0, 0])
+    start = np.append(scale, [0, 0])
     _, factors = _best_factors(logits, y, weight, features, start, tol=1e-10)
-    a, b, k = factors[n_heads:]
-    scale = factors[:n_heads, None] - k / n_heads * log_odds
-    shift = a + b * log_odds + k * log_odds**2
-    lacking = np.maximum(SMALLEST - scale, 0)
-    if lacking.any():
-        shift -= (lacking * logits.mean(axis=0, dtype=float)).sum(axis=0)
-    return Calibration(scale + lacking, shift)
+    *scale, a, b = factors
+    shift = a + b * log_odds - sum(scale) * more * log_odds
+    return Calibration(np.outer(scale, 1 + more), shift)
 
 
 def _best_factors(
@@ -119,8 +119,8 @@ def _best_factors(
 ):
     """The mean log-loss of a weighted sum of features, and its best weights.
 
-    ``features`` makes them of the heads, (n, K, L) -> (n, F, L), and leaves these in
-    front. The loss is convex in the weights.
+    ``features`` makes them of the heads, (n, K, L) -> (n, F, L), one of each in front.
+    The loss is convex in the weights.
     """
     n_rows, n_heads, n_labels = logits.shape
     parts = list(gen_batches(n_rows, max(1, BLOCK // n_labels)))

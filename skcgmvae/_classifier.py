@@ -214,7 +214,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     logit_scale_ : ndarray of shape (n_heads, n_labels), or None
         Factors of the network's logits and of the linear path's, the two heads, for
         each label. With these, and with ``logit_shift_``, held-out rows had the lowest
-        log-loss; for all labels they come from five numbers. None if rows were never
+        log-loss; for all labels they come from four numbers. None if rows were never
         held out: the plain average of the heads is taken.
     logit_shift_ : ndarray of shape (n_labels,), or None
         What is added to the logits.
