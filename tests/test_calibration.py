@@ -91,7 +91,7 @@ def test_no_array_of_all_logits_in_float64():
     assert logits.size / 4 > BLOCK * 2 >= recorder.numel > 0
     with LargestTensor() as recorder:
         held_out.calibration(np.zeros(3))
-    assert logits.size > BLOCK * 5 >= recorder.numel > 0
+    assert logits.size > BLOCK * 4 >= recorder.numel > 0
 
 
 def test_weight_counts_as_so_many_rows():
@@ -217,6 +217,32 @@ def test_calibration_is_the_most_probable_one(weighted):
     )
 
 
+def test_calibration_of_many_rare_labels_ends_precisely():
+    rng = np.random.RandomState(0)
+    log_odds = np.linspace(-6, -3, 30)
+    evidence = 2 * rng.randn(500, 2, 30)
+    logits = log_odds + evidence
+    y = (rng.rand(500, 30) < expit(log_odds + 0.6 * evidence.sum(axis=1))).astype(float)
+
+    def total(parameters):
+        s_1, s_2, a, b = parameters
+        counted = evidence * (1 - 0.1 * log_odds)
+        of_evidence = s_1 * counted[:, 0] + s_2 * counted[:, 1]
+        return of_evidence + a + (s_1 + s_2 + b) * log_odds
+
+    def negative_log_posterior(parameters):
+        likelihood = -np.logaddexp(0, (1 - 2 * y) * total(parameters)).sum()
+        prior = norm.logpdf(parameters[:2], loc=1 / 2).sum()
+        return -likelihood - prior - norm.logpdf(parameters[2:], scale=0.05).sum()
+
+    options = {"xtol": 1e-9, "ftol": 1e-15}
+    best = minimize(
+        negative_log_posterior, [0.5, 0.5, 0, 0], method="Powell", options=options
+    ).x
+    found = calibrated(calibrate(logits, y, log_odds), logits)
+    np.testing.assert_allclose(expit(found), expit(total(best)), atol=1e-5)
+
+
 def test_what_both_heads_know_is_counted_once():
     log_odds = np.array([-5.0, -3.0, -1.0, 0.0])
     logits, y = evidence_of_two_heads(100_000, log_odds)
@@ -264,18 +290,6 @@ def test_no_head_is_turned_round():
     y = (rng.rand(20_000, 2) < expit(-2 * logits[:, 0])).astype(float)
     found = calibrate(logits, y, log_odds)
     assert found.scale[0] == pytest.approx([0.022, 0.01])
-
-
-@pytest.mark.parametrize("seed", [47, 71, 98, 117])
-def test_a_hard_way_ends_no_worse_than_scales_alone(seed):
-    """From the plain average, if it is also less precise, it ends at losses above 1."""
-    rng = np.random.RandomState(seed)
-    log_odds = rng.uniform(-6, 1, 4)
-    y = (rng.rand(100, 4) < expit(log_odds)).astype(float)
-    logits = log_odds + 30 * rng.randn(100, 1, 4)
-    total = calibrated(calibrate(logits, y, log_odds), logits)
-    scales_alone, _ = best_logit_scale(logits, y)
-    assert (np.logaddexp(0, total) - y * total).mean() < scales_alone
 
 
 def test_of_logits_that_are_not_finite_the_average_is_taken():
