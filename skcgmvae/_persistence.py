@@ -222,22 +222,27 @@ class SavedModels:
         keep_best = dict(net.callbacks_)["keep_best"]
         keep_best.best_epoch_ = training["best_epoch"]
         if training["logit_scale"] is not None:
-            n_labels = self._labels.n_labels_
-            keep_best.best_calibration_ = _calibration(training, n_labels)
+            shape = net.n_heads, self._labels.n_labels_
+            keep_best.best_calibration_ = _calibration(training, shape)
         return net
 
 
-def _calibration(training, n_labels):
+def _calibration(training, shape):
+    """What a file says of it, for logits of the shape (K, L)."""
     scale, shift = np.asarray(training["logit_scale"]), training.get("logit_shift")
-    if shift is None:  # before format 3 a head had one scale for all labels
-        scale = np.repeat(scale[:, None], n_labels, axis=1)
-        shift = np.zeros(n_labels)
-    calibration = Calibration(scale, shift)
-    if not all(
-        a.shape[-1:] == (n_labels,) and np.isfinite(a).all() for a in calibration
-    ):
-        raise ValueError("logit_scale and logit_shift are not those of its labels.")
-    return calibration
+    if scale.ndim == 1 and shift is None:  # before format 3: one scale for all labels
+        scale = np.repeat(scale[:, None], shape[1], axis=1)
+        shift = np.zeros(shape[1])
+    shift = np.asarray(shift)
+    if (scale.shape, shift.shape) != (shape, shape[1:]):
+        raise ValueError(
+            f"logit_scale and logit_shift have the shapes {scale.shape} and "
+            f"{shift.shape}, where {shape[0]} heads and {shape[1]} labels want {shape} "
+            f"and {shape[1:]}."
+        )
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        raise ValueError("logit_scale and logit_shift must be finite.")
+    return Calibration(scale, shift)
 
 
 def _is_json(value):

@@ -284,6 +284,11 @@ class MultiLabelNet(NeuralNet):
         for name, parameter in self.module_.named_parameters():
             parameter.requires_grad_(head_of(name) not in heads)
 
+    @property
+    def n_heads(self):
+        """K, whose logits the module gives."""
+        return len(set(map(self._head_of(), dict(self.module_.named_parameters()))))
+
     def _head_of(self):
         return getattr(self.module_, "head_of", lambda name: 0)
 

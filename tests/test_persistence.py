@@ -354,12 +354,26 @@ def test_models_of_earlier_versions_open(old):
     assert clf.logit_scale_.shape == (2, 3) and clf.logit_shift_.shape == (3,)
 
 
-@pytest.mark.parametrize("shift", [np.zeros(1), np.full(5, np.nan)])
-def test_a_calibration_of_other_labels_is_refused(path, shift):
-    tree = read_tree(saved(path))
-    tree["training"]["logit_shift"] = shift
+@pytest.mark.parametrize(
+    ("name", "values", "linear_path"),
+    [
+        ("logit_shift", np.zeros(1), True),
+        ("logit_shift", np.zeros((1, 5)), True),
+        ("logit_shift", np.full(5, np.nan), True),
+        ("logit_shift", None, True),
+        ("logit_scale", np.full((2, 5), np.inf), True),
+        ("logit_scale", np.ones(5), True),
+        # They would be broadcast, or a head counted twice.
+        ("logit_scale", np.ones((1, 5)), True),
+        ("logit_scale", np.ones((2, 5)), False),
+    ],
+)
+def test_a_calibration_of_another_network_is_refused(path, name, values, linear_path):
+    clf = small(linear_path=linear_path).fit(X, Y)
+    tree = read_tree(saved(path, clf))
+    tree["training"][name] = values
     write_tree(path, tree)
-    with pytest.raises(ValueError, match="does not hold a whole.*logit_shift"):
+    with pytest.raises(ValueError, match=f"does not hold a whole.*{name}"):
         CGMVAEClassifier.load_model(path)
 
 
