@@ -106,6 +106,21 @@ def test_a_model_that_was_not_run_everywhere_is_not_ranked(records):
     assert row(scene, "kNN") == ["kNN", *["**0.990**"] * 5]
 
 
+def test_a_peer_is_compared_on_all_splits_of_a_data_set_or_not_at_all(records):
+    def margin(*more):
+        text = report.make([*records, *more])["accuracy.rst"]
+        yeast = text[text.index("yeast, threshold chosen") :]
+        costs = yeast[yeast.index("yeast, no threshold") :]
+        margins = text[text.index("less the best peer") :]
+        return row(margins, "yeast")[1], row(yeast, "kNN")[1], row(costs, "kNN")[1]
+
+    once = record("yeast", "kNN", 0.9, 0)
+    assert margin(once) == ("**+0.030**", "0.900", "0.100")
+    # Not ranked, and still the best peer.
+    twice = record("yeast", "kNN", 0.8, 1)
+    assert margin(once, twice) == ("−0.100", "**0.850**", "**0.150**")
+
+
 def test_level_models_share_ranks_and_lacking_ones_share_the_last():
     scores = np.array([[0.5, 0.7, 0.7, np.nan], [np.nan, 0.1, 0.2, np.nan]])
     ranks = summary.ranks(scores[:, :, np.newaxis])
@@ -172,6 +187,12 @@ def test_the_best_is_bold_as_far_as_a_reader_can_see():
     assert texts == ["**0.711**", "**0.711**", "0.200", "", ""]
     assert rst.best_in_bold([3.0, 1.0], ".1f", min) == ["3.0", "**1.0**"]
     assert rst.best_in_bold([np.nan]) == [""]
+
+
+def test_what_is_not_compared_is_not_bold():
+    texts = rst.best_in_bold([0.1, 0.3, None, 0.2], ".1f", among=[1, 0, 1, 1])
+    assert texts == ["0.1", "0.3", "", "**0.2**"]
+    assert rst.best_in_bold([0.1, None], ".1f", among=[0, 1]) == ["0.1", ""]
 
 
 def test_a_table_parses_and_shows_what_is_lacking():

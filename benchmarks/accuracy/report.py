@@ -67,8 +67,7 @@ def make(records):
             title("Mean ranks", "-"),
             *mean_rank_table(compared, scores, datasets, ranked),
             *not_ranked(models, ranked),
-            *bars(scores, datasets, ranked),
-            *thresholds_by_label(compared, datasets, ranked),
+            *beside_the_best_peer(compared, datasets, models),
             *(part for d in datasets for part in dataset_section(compared, d, models)),
             *latent_space(compared, datasets, models),
         )
@@ -116,7 +115,8 @@ def protocol_in_words(records, datasets):
         training, 10 % validation and 10 % test rows, {counted(splits, "time")} at
         most. A model sees the training rows only; rows to stop or to calibrate by are
         taken from these. Figures are of the test rows, and means over the splits that
-        all models of a data set were run on; the tables say how many.""",
+        all ranked models were run on. One that is not ranked may have fewer, which the
+        last of a data set's tables tells, and is then never printed in bold.""",
         f"""{listed(METRICS[:-1])} need a threshold on the probabilities, one for all
         labels, from {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} in steps of 0.05. There
         are three ways to come by it, each with tables of its own: for each metric the
@@ -188,10 +188,19 @@ def rows_by_rank(models, overall, columns):
     return [[models[i], *(column[i] for column in columns)] for i in order]
 
 
-def bars(scores, datasets, models):
-    """C-GMVAE beside the best peer of each cell."""
+def beside_the_best_peer(records, datasets, models):
+    """C-GMVAE beside whatever was run on the same splits of a data set."""
+    records = summary.as_often_as(records, OURS)
+    models = summary.models_of(records, models)
     if OURS not in models or not any(map(summary.is_peer, models)):
         return
+    scores = summary.mean_scores(records, datasets, models)
+    yield from bars(scores, datasets, models)
+    yield from thresholds_by_label(records, datasets, models)
+
+
+def bars(scores, datasets, models):
+    """C-GMVAE beside the best peer of each cell."""
     margins = summary.margins(scores, models)
     new = [name not in summary.CHOSEN_ON for name in datasets]
     kinds = {
@@ -211,8 +220,9 @@ def bars(scores, datasets, models):
     ]
     yield rst_table(header, rows)
     yield paragraph(
-        f"""The best peer is the best, in that cell, of all models but the versions of
-        {OURS}. {OURS} less the best peer, bold where it is above:"""
+        f"""The best peer is the best, in that cell, of all models that were run on the
+        same splits, ranked or not, but the versions of {OURS}. {OURS} less the best
+        peer, bold where it is above:"""
     )
     rows = [
         [dataset, *(f"**{text}**" if cell > 0 else text for cell, text in cells)]
@@ -230,13 +240,11 @@ def thresholds_by_label(records, datasets, models):
         summary.split_means(records, lambda r, of=of: r["scores"].get(of, {}).get(F1))
         for of in ("validation", "per label")
     ]
-    peers = list(filter(summary.is_peer, models))
-    if OURS not in models or not peers:
-        return
+    shown = [m for m in models if m == OURS or summary.is_peer(m)]
     rows = []
     for dataset in datasets:
-        # Means of the same splits and models, or there is nothing to compare.
-        have = [m for m in models if all((dataset, m) in means for means in kinds)]
+        # Means of the same models, or there is nothing to compare.
+        have = [m for m in shown if all((dataset, m) in means for means in kinds)]
         if not {OURS} < set(have):
             continue
         cells = []
@@ -268,16 +276,17 @@ def dataset_section(records, dataset, models):
     have = [model for model in models if (dataset, model) in counts]
     if have:
         for protocol, in_words in PROTOCOLS.items():
-            yield score_table(records, dataset, have, protocol, in_words)
+            yield score_table(records, dataset, have, counts, protocol, in_words)
         yield cost_table(records, dataset, have, counts)
     if notes := list(notes_on_fits(records, dataset, models, have)):
         yield "\n".join(f"- {note}" for note in notes)
 
 
-def score_table(records, dataset, models, protocol, in_words):
+def score_table(records, dataset, models, counts, protocol, in_words):
     """One protocol: models by metrics."""
     scores = summary.mean_scores(records, [dataset], models, protocol)[0]
-    columns = [best_in_bold(scores[:, m]) for m in range(len(METRICS))]
+    fair = on_most_splits(dataset, models, counts)
+    columns = [best_in_bold(column, among=fair) for column in scores.T]
     rows = zip(models, *columns, strict=True)
     return rst_table(["model", *METRICS], rows, f"{dataset}, {in_words}")
 
@@ -289,9 +298,10 @@ def cost_table(records, dataset, models, counts):
         means = summary.split_means(records, value)
         return [means.get((dataset, model)) for model in models]
 
+    fair = on_most_splits(dataset, models, counts)
     columns = [
-        best_in_bold(column(lambda r, name=name: r["ranking"][name]), best=best)
-        for name, best in RANKING.items()
+        best_in_bold(column(lambda r, of=of: r["ranking"][of]), best=best, among=fair)
+        for of, best in RANKING.items()
     ]
     for field in ("fit_seconds", "predict_seconds"):
         columns.append(list(map(short, column(lambda r, f=field: r[f]))))
@@ -300,6 +310,12 @@ def cost_table(records, dataset, models, counts):
     header = ["model", *RANKING, "fit s", "predict s", "peak MiB", "splits"]
     rows = zip(models, *columns, strict=True)
     return rst_table(header, rows, f"{dataset}, no threshold; time and memory")
+
+
+def on_most_splits(dataset, models, counts):
+    """Of each model, whether none was run on more splits of the data set."""
+    splits = [counts[dataset, model] for model in models]
+    return [n == max(splits) for n in splits]
 
 
 def notes_on_fits(records, dataset, models, have):

@@ -63,11 +63,17 @@ def short(value):
     return number(value, ".0f" if value is not None and value >= 100 else ".3g")
 
 
-def best_in_bold(values, form=".3f", best=max):
-    """A column of numbers, bold what reads the same as the best one."""
+def best_in_bold(values, form=".3f", best=max, among=None):
+    """A column of numbers, bold what reads the same as the best one.
+
+    ``among`` says of each whether it is compared with the others; all if None.
+    """
     texts = [number(value, form) for value in values]
-    known = [value for value in values if value is not None and value == value]
-    if not known:
-        return texts
-    top = number(best(known), form)
-    return [f"**{text}**" if text == top else text for text in texts]
+    among = [True] * len(texts) if among is None else among
+    pairs = zip(values, among, strict=True)
+    known = [value for value, fair in pairs if fair and number(value)]
+    top = number(best(known), form) if known else None
+    return [
+        f"**{text}**" if fair and text == top else text
+        for text, fair in zip(texts, among, strict=True)
+    ]

@@ -55,6 +55,21 @@ def on_shared_splits(records, models):
     ]
 
 
+def as_often_as(records, model):
+    """The records, on each data set, of what was run on all splits that a model was."""
+    splits = {}
+    for record in records:
+        if "failure" not in record:
+            key = record["dataset"], record["model"]
+            splits.setdefault(key, set()).add(record["split"])
+
+    def is_complete(dataset, other):
+        wanted = splits.get((dataset, model), set())
+        return wanted <= splits.get((dataset, other), set())
+
+    return [r for r in records if is_complete(r["dataset"], r["model"])]
+
+
 def datasets_of(records):
     """The data sets that there are records of, by name."""
     return sorted({record["dataset"] for record in records})
