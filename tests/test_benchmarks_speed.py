@@ -127,15 +127,18 @@ def test_rows_a_second_of_predictions(monkeypatch):
 
 @pytest.fixture
 def compiled_for(monkeypatch):
-    """The devices that steps were to be compiled for, which stay as they are."""
-    devices = []
+    """The device and the members of steps that were to be compiled; they are not."""
+    steps = set()
 
     def compiled(device_type):
-        devices.append(device_type)
-        return _step.step_losses
+        def losses(module, *rest):
+            steps.add((device_type, module.members))
+            return _step.step_losses(module, *rest)
+
+        return losses
 
     monkeypatch.setattr(_step, "compiled", compiled)
-    return devices
+    return steps
 
 
 def test_steps_are_of_all_contestants(monkeypatch, compiled_for):
@@ -143,7 +146,7 @@ def test_steps_are_of_all_contestants(monkeypatch, compiled_for):
     measured = tasks.measure("step", "delicious 1", 1, "cpu")
     names = {"ours", "by_hand", "skorch", "bfloat16", "compiled"}
     names |= {"ratio", "whole_fit", "first_compiled_fit", "validation_share"}
-    assert measured.keys() == names and set(compiled_for) == {"cpu"}
+    assert measured.keys() == names and compiled_for == {("cpu", ())}
     assert measured["whole_fit"] > measured["ours"] > 0
     assert 0 < measured["validation_share"] < 1
     # Of one turn.
@@ -216,7 +219,7 @@ def test_rows_a_second_beside_skorch(monkeypatch, compiled_for):
     ours = {f"{name}{of}" for name in ("ours", "compiled") for of in ("", "_4_members")}
     assert measured.keys() == ours | {"skorch"}
     assert min(measured.values()) > 0
-    assert set(compiled_for) == {"cpu"}
+    assert compiled_for == {("cpu", ()), ("cpu", (4,))}
 
 
 def of_step(by_hand, **more):

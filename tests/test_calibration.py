@@ -292,7 +292,7 @@ def test_no_head_is_turned_round():
     assert found.scale[0] == pytest.approx([0.022, 0.01])
 
 
-def test_of_logits_that_are_not_finite_the_average_is_taken():
+def test_of_logits_that_are_not_finite_heads_count_alike():
     logits, y, _ = draw_problem(0, [1.0, 1.0])
     logits[3, 1, 2] = np.nan
     log_odds = np.array([-1.0, -2.0, 0.0])
