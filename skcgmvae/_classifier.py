@@ -135,7 +135,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         validated and kept; 0 keeps the weights themselves.
     batch_size : int, default=128
         Largest number of rows a step (paper: 128). Rows are dealt out evenly.
-    max_iter : int, default=50
+    max_iter : int, default=100
         Largest number of epochs (paper: 100).
     min_steps_per_epoch : int, default=50
         An epoch passes over the training rows as often as it takes to make so many
@@ -353,7 +353,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         weight_decay=1e-2,
         ema_decay=0.998,
         batch_size=128,
-        max_iter=50,
+        max_iter=100,
         min_steps_per_epoch=50,
         early_stopping=True,
         validation_fraction=0.1,

@@ -261,7 +261,7 @@ STUDIES = {
         | one_by_one("weight_decay", (0.0, 0.1))
         | one_by_one("lr", (0.0005, 0.001, 0.004))
         | one_by_one("batch_size", (32, 64, 256))
-        | one_by_one("max_iter", (25, 100))
+        | one_by_one("max_iter", (25, 50))
         | one_by_one("n_samples", (4,))
         | {
             "GELU": {"activation": "gelu"},

@@ -204,7 +204,7 @@ class MPVAEClassifier(BaseNeuralClassifier):
         Weight of the past in the moving average of the weights.
     batch_size : int, default=128
         Largest number of rows a step.
-    max_iter : int, default=50
+    max_iter : int, default=100
         Largest number of epochs. A ConvergenceWarning says if the last was the best, of
         more than ``n_iter_no_change``.
     min_steps_per_epoch : int, default=50
@@ -300,7 +300,7 @@ class MPVAEClassifier(BaseNeuralClassifier):
         weight_decay=1e-2,
         ema_decay=0.998,
         batch_size=128,
-        max_iter=50,
+        max_iter=100,
         min_steps_per_epoch=50,
         early_stopping=True,
         validation_fraction=0.1,
