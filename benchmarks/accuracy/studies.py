@@ -65,11 +65,14 @@ def beside_the_paper(records):
         chosen = scores[:, [METRICS.index(metric) for metric in metrics]]
         chosen = np.vstack([list(metrics.values()), chosen])
         name = f"{dataset}, other features" if dataset in OTHER_FEATURES else dataset
+        counts = summary.split_counts(here)
+        splits = [None, *(counts.get((dataset, model), 0) for model in models)]
         columns = [best_in_bold(column) for column in chosen.T]
+        columns.append([number(n, "d") for n in splits])
         names = ["as printed in the paper", *models]
         rows += zip([name] * len(names), names, *columns, strict=True)
     yield title("Beside the paper's own figures", "-")
-    yield rst_table(["data set", "model", *PRINTED["yeast"]], rows)
+    yield rst_table(["data set", "model", *PRINTED["yeast"], "splits"], rows)
     yield paragraph(
         f"""By the protocol of the paper: {PROTOCOLS["test"]}. The splits are random
         ones, the paper's are others. Where the features are others too, nothing follows
