@@ -33,6 +33,16 @@ def run_everywhere(records, models):
     return [m for m in models if all((dataset, m) in found for dataset in datasets)]
 
 
+def splits_of(records):
+    """The splits that there are results of, {(dataset, model): set}."""
+    splits = {}
+    for record in records:
+        if "failure" not in record:
+            key = record["dataset"], record["model"]
+            splits.setdefault(key, set()).add(record["split"])
+    return splits
+
+
 def on_shared_splits(records, models):
     """The records on splits that all of ``models`` have, and all failures.
 
@@ -40,14 +50,10 @@ def on_shared_splits(records, models):
     model's way there.
     """
     failed = {(r["dataset"], r["model"]) for r in records if "failure" in r}
-    splits = {}
-    for record in records:
-        key = record["dataset"], record["model"]
-        if record["model"] in models and key not in failed:
-            splits.setdefault(key, set()).add(record["split"])
     shared = {}
-    for (dataset, _), found in splits.items():
-        shared[dataset] = shared.get(dataset, found) & found
+    for (dataset, model), found in splits_of(records).items():
+        if model in models and (dataset, model) not in failed:
+            shared[dataset] = shared.get(dataset, found) & found
     return [
         r
         for r in records
@@ -57,11 +63,7 @@ def on_shared_splits(records, models):
 
 def as_often_as(records, model):
     """The records, on each data set, of what was run on all splits that a model was."""
-    splits = {}
-    for record in records:
-        if "failure" not in record:
-            key = record["dataset"], record["model"]
-            splits.setdefault(key, set()).add(record["split"])
+    splits = splits_of(records)
 
     def is_complete(dataset, other):
         wanted = splits.get((dataset, model), set())
@@ -101,12 +103,7 @@ def split_means(records, value):
 
 def split_counts(records):
     """How many splits the means are of, {(dataset, model): number}."""
-    counts = {}
-    for record in records:
-        if "failure" not in record:
-            key = record["dataset"], record["model"]
-            counts[key] = counts.get(key, 0) + 1
-    return counts
+    return {key: len(found) for key, found in splits_of(records).items()}
 
 
 def mean_scores(records, datasets, models, protocol="validation"):
