@@ -287,9 +287,10 @@ def test_peers_alone_and_a_model_that_always_fails(records):
 
 def test_ablation_table_is_by_data_set_with_their_mean(records):
     variants = ["logistic", "C-GMVAE", "MLkNN", "never run"]
-    # MLkNN lacks yeast, so that there is no mean to compare.
+    # MLkNN lacks yeast, so that there is no mean to compare, and no row of dashes.
     text = studies.ablation_table(records, ["scene", "yeast"], variants)
     assert "mean of" not in text and "never run" not in text
+    assert text.count("MLkNN") == 1 and text.count("logistic") == 2
     text = studies.ablation_table(records, ["scene", "yeast"], variants[:2])
     assert warnings_of(text) == []
     assert row(text, "mean of 2") == ["mean of 2", "logistic", *["**0.660**"] * 5, "–"]

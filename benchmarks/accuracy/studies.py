@@ -121,7 +121,7 @@ def fewer_rows(records):
 
 
 def ablation_table(records, datasets, variants, protocol="validation"):
-    """Variants by metrics, a block a data set and one of their mean.
+    """Variants by metrics, a block a data set, of those it has, and one of their mean.
 
     The mean is over the data sets that all the variants have, and has no block where
     this is but one.
@@ -144,5 +144,6 @@ def ablation_table(records, datasets, variants, protocol="validation"):
     for name, block, splits in blocks:
         columns = [best_in_bold(block[:, m]) for m in range(len(METRICS))]
         columns.append([number(n, "d") for n in splits])
-        rows += zip([name] * len(variants), variants, *columns, strict=True)
+        block_rows = zip([name] * len(variants), variants, *columns, strict=True)
+        rows += [row for row, n in zip(block_rows, splits, strict=True) if n != 0]
     return rst_table(["data set", "model", *METRICS, "splits"], rows)

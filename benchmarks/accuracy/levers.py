@@ -1,0 +1,76 @@
+"""Ways to train that C-GMVAE might have and has not, each to be measured as a variant.
+
+They change the network's loss or its course. The linear path has a loss of its own,
+and is left alone.
+"""
+
+import torch
+from skorch.callbacks import Callback, LRScheduler
+from torch.nn import functional as F
+
+from skcgmvae import CGMVAEClassifier
+from skcgmvae._losses import CGMVAELoss
+
+
+class LabelSmoothing(CGMVAELoss):
+    """The cross-entropy of labels that are drawn towards a half."""
+
+    AMOUNT = 0.1
+
+    def _cross_entropy(self, output, y):
+        smooth = (1 - self.AMOUNT) * y + self.AMOUNT / 2
+        return super()._cross_entropy(output, smooth)
+
+
+class AsymmetricLoss(CGMVAELoss):
+    """The asymmetric loss of Ridnik et al. (ICCV 2021) for the cross-entropy.
+
+    The less likely an absent label is said to be, the less it counts, and below the
+    margin not at all; present ones cost what they always do.
+    """
+
+    FOCUS = 4
+    MARGIN = 0.05
+
+    def _cross_entropy(self, output, y):
+        p = torch.sigmoid(output.logits)
+        shifted = (p - self.MARGIN).clamp_min(0)
+        present = -F.logsigmoid(output.logits)
+        absent = -(shifted**self.FOCUS) * torch.log1p(-shifted)
+        return self._over_blocks((y * present + (1 - y) * absent).sum(dim=-1), y)
+
+
+class FreeBits(CGMVAELoss):
+    """A KL that costs nothing below a nat a dimension (Kingma et al., 2016).
+
+    All dimensions are one group, as the KL to a mixture is no sum over dimensions.
+    """
+
+    NATS = 1.0
+
+    def _kl(self, output, y):
+        return super()._kl(output, y).clamp_min(self.NATS * output.mean.shape[-1])
+
+
+class KLWarmUp(Callback):
+    """Let the weight of the KL term rise, evenly, over the first epochs."""
+
+    EPOCHS = 10
+
+    def on_train_begin(self, net, **kwargs):
+        self.weight_ = net.criterion_.weights["kl"]
+
+    def on_epoch_begin(self, net, **kwargs):
+        part = min(len(net.history) / self.EPOCHS, 1)
+        net.criterion_.weights["kl"] = part * self.weight_
+
+
+def cosine_schedule(n_epochs):
+    """Parameters with which the learning rate falls to 0 along a cosine."""
+    falling = LRScheduler("CosineAnnealingLR", T_max=n_epochs)
+    return {"max_iter": n_epochs, "callbacks": [falling]}
+
+
+def with_loss(loss):
+    """C-GMVAE with another loss, a subclass of its own."""
+    return type(loss.__name__, (CGMVAEClassifier,), {"_criterion_class": loss})

@@ -1,0 +1,118 @@
+"""What the accuracy benchmark measures that C-GMVAE has no parameter for."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_multilabel_classification
+from skorch.callbacks import Callback
+
+from benchmarks.accuracy.levers import (
+    AsymmetricLoss,
+    FreeBits,
+    KLWarmUp,
+    LabelSmoothing,
+    cosine_schedule,
+)
+from benchmarks.accuracy.models import MODELS, cgmvae
+from skcgmvae._losses import CGMVAELoss
+
+SHORT = {"max_iter": 2, "min_steps_per_epoch": 1, "early_stopping": False}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_multilabel_classification(60, 5, n_classes=3, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "label smoothing",
+        "asymmetric loss",
+        "free bits",
+        "KL warm-up",
+        "cosine over 30 epochs",
+    ],
+)
+def test_each_changes_what_is_learnt(name, data):
+    plain = cgmvae(data[0], 0, **SHORT).fit(*data)
+    model = MODELS[f"C-GMVAE, {name}"](data[0], 0)
+    changed = model.set_params(**SHORT).fit(*data)
+    assert not np.array_equal(
+        changed.predict_proba(data[0]), plain.predict_proba(data[0])
+    )
+
+
+@pytest.fixture
+def output():
+    """Some logits, and labels, as a loss is given them."""
+    logits = 2 * torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]).float()
+    return SimpleNamespace(logits=logits.double(), sample=None), y.double()
+
+
+def test_smooth_labels_are_flipped_half_as_often_as_that(output):
+    loss = LabelSmoothing()._cross_entropy(*output)
+    # In expectation, if each label of the first row is the other with probability .05.
+    expected = 0.0
+    for logit, label in zip(output[0].logits[0], (1, 0, 0), strict=True):
+        p = 1 / (1 + math.exp(-logit))
+        right, wrong = (p, 1 - p) if label else (1 - p, p)
+        expected -= 0.95 * math.log(right) + 0.05 * math.log(wrong)
+    assert float(loss[0]) == pytest.approx(expected)
+
+
+def test_the_asymmetric_loss_label_by_label(output, monkeypatch):
+    loss = AsymmetricLoss()._cross_entropy(*output)
+    logits, y = output[0].logits, output[1]
+    for i in range(4):
+        expected = 0.0
+        for logit, label in zip(logits[i].tolist(), y[i].tolist(), strict=True):
+            p = 1 / (1 + math.exp(-logit))
+            if label:
+                expected -= math.log(p)
+            elif p > 0.05:
+                expected -= (p - 0.05) ** 4 * math.log(1 - (p - 0.05))
+        assert float(loss[i]) == pytest.approx(expected)
+    # Without focus and margin it is the cross-entropy.
+    monkeypatch.setattr(AsymmetricLoss, "FOCUS", 0)
+    monkeypatch.setattr(AsymmetricLoss, "MARGIN", 0.0)
+    plain = CGMVAELoss()._cross_entropy(*output)
+    torch.testing.assert_close(AsymmetricLoss()._cross_entropy(*output), plain)
+
+
+def test_free_bits_are_free_and_no_more():
+    mean = torch.tensor([[0.1, 0.2], [3.0, 4.0]], requires_grad=True)
+    output = SimpleNamespace(mean=mean, log_variance=torch.zeros(2, 2))
+    loss = FreeBits(prior="gaussian")._kl(output, None)
+    # Half the squared means, and what is less than one nat a dimension counts as that.
+    assert loss.tolist() == pytest.approx([2.0, 12.5])
+    loss.sum().backward()
+    assert mean.grad.tolist() == [[0, 0], [3, 4]]
+
+
+class Watch(Callback):
+    """The weight of the KL term in each epoch."""
+
+    def initialize(self):
+        self.weights_ = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.weights_.append(net.criterion_.weights["kl"])
+
+
+def test_the_kl_term_warms_up(data):
+    model = cgmvae(data[0], 0, **SHORT | {"max_iter": 12}, kl_weight=0.5)
+    model.set_params(callbacks=[KLWarmUp(), ("watch", Watch())]).fit(*data)
+    weights = dict(model.net_.callbacks_)["watch"].weights_
+    assert weights == pytest.approx([*np.arange(0.05, 0.5, 0.05), 0.5, 0.5, 0.5])
+
+
+def test_the_learning_rate_falls_to_nothing_along_a_cosine(data):
+    model = cgmvae(data[0], 0, **SHORT | cosine_schedule(4), lr=0.01).fit(*data)
+    expected = [0.005 * (1 + math.cos(math.pi * t / 4)) for t in range(4)]
+    assert model.history_[:, "event_lr"] == pytest.approx(expected)
