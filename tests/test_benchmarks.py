@@ -7,7 +7,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
 from benchmarks.accuracy import __main__ as accuracy
-from benchmarks.accuracy.models import COMPARED, MODELS, NEURAL_PEERS
+from benchmarks.accuracy.models import COMPARED, MODELS, NEURAL_PEERS, Forest
 from benchmarks.accuracy.protocol import THRESHOLDS, evaluate, split
 from benchmarks.records import read
 from skcgmvae.datasets import load_npz
@@ -102,6 +102,18 @@ def test_a_quick_run_is_of_the_defaults_on_two_small_sets(monkeypatch, tmp_path)
     assert {task.model for task in seen} == set(COMPARED)
 
 
+def test_a_quick_run_has_a_file_of_its_own(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    used = []
+    monkeypatch.setattr(accuracy, "run_all", lambda tasks, path, *_: used.append(path))
+    accuracy.main(["run", "--quick"])
+    accuracy.main(["run"])
+    quick, usual = used
+    assert tmp_path in quick.parents and not quick.exists()
+    assert usual == accuracy.RECORDS
+    assert capsys.readouterr().out.split() == [str(quick), str(usual)]
+
+
 def test_what_fails_is_recorded_in_words_and_not_tried_on_other_splits(folder):
     records = run(folder, "kNN", splits="3", **{"--max-seconds": "0"})
     assert [(r["split"], r["failure"]) for r in records] == [(0, "not ended after 0 s")]
@@ -144,3 +156,34 @@ def test_no_peer_mixes_up_more_labels_than_a_byte_can_count(name):
     Y = (rng.rand(150, 300) < often).astype(np.uint8)
     P = MODELS[name](X, 0).fit(X, Y).predict_proba(X)
     assert np.corrcoef(P.mean(axis=0), often)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "name", ["logistic", "linear SVM", "chain of logistic", "kNN", "MLkNN"]
+)
+def test_of_sparse_rows_only_the_shares_count(name):
+    X, Y = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
+    longer = X * np.linspace(1, 9, 80)[:, np.newaxis]
+    P, longer_P = (
+        MODELS[name](csr_matrix(rows), 0)
+        .fit(csr_matrix(rows), Y)
+        .predict_proba(csr_matrix(rows))
+        for rows in (X, longer)
+    )
+    np.testing.assert_allclose(longer_P, P, atol=1e-6)
+
+
+def test_a_chain_may_have_a_label_that_is_always_the_same():
+    X, Y = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
+    Y[:, 0] = 0
+    P = MODELS["chain of logistic"](X, 0).fit(X, Y).predict_proba(X)
+    assert (P[:, 0] < 1e-9).all() and 0.1 < P[:, 1:].std()
+
+
+def test_a_forest_is_smaller_where_it_would_not_fit_in_memory(monkeypatch):
+    X, Y = make_multilabel_classification(40, 4, n_classes=3, random_state=0)
+    for most, n_trees in ((Y.size, 500), (Y.size - 1, 100)):
+        monkeypatch.setattr(Forest, "MOST_LABELS", most)
+        for name in ("random forest", "extra trees"):
+            model = MODELS[name](X, 0).fit(X, Y)
+            assert len(model.estimator.estimators_) == n_trees

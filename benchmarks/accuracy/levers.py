@@ -1,7 +1,7 @@
 """Ways to train that C-GMVAE might have and has not, each to be measured as a variant.
 
-They change the network's loss or its course. The linear path has a loss of its own,
-and is left alone.
+Other losses are of the network only: the linear path has its own. They take all labels
+in each step.
 """
 
 import torch
@@ -26,7 +26,8 @@ class AsymmetricLoss(CGMVAELoss):
     """The asymmetric loss of Ridnik et al. (ICCV 2021) for the cross-entropy.
 
     The less likely an absent label is said to be, the less it counts, and below the
-    margin not at all; present ones cost what they always do.
+    margin not at all; present ones cost what they always do. All labels so come out too
+    likely, which calibration, by scale, does not undo.
     """
 
     FOCUS = 4
@@ -41,21 +42,24 @@ class AsymmetricLoss(CGMVAELoss):
 
 
 class FreeBits(CGMVAELoss):
-    """A KL that costs nothing below a nat a dimension (Kingma et al., 2016).
+    """A KL that costs nothing while its mean over the batch is below a nat a dimension.
 
-    All dimensions are one group, as the KL to a mixture is no sum over dimensions.
+    Kingma et al. (NeurIPS 2016, Eq. 15), with all dimensions in one group: the KL to a
+    mixture is no sum over dimensions.
     """
 
     NATS = 1.0
 
     def _kl(self, output, y):
-        return super()._kl(output, y).clamp_min(self.NATS * output.mean.shape[-1])
+        kl = super()._kl(output, y)
+        free = kl.new_tensor(self.NATS * output.mean.shape[-1])
+        return torch.where(kl.mean(dim=-1, keepdim=True) > free, kl, free)
 
 
 class KLWarmUp(Callback):
     """Let the weight of the KL term rise, evenly, over the first epochs."""
 
-    EPOCHS = 10
+    EPOCHS = 5
 
     def on_train_begin(self, net, **kwargs):
         self.weight_ = net.criterion_.weights["kl"]
@@ -66,11 +70,12 @@ class KLWarmUp(Callback):
 
 
 def cosine_schedule(n_epochs):
-    """Parameters with which the learning rate falls to 0 along a cosine."""
+    """Parameters with which the learning rate, of all parts, falls along a cosine."""
     falling = LRScheduler("CosineAnnealingLR", T_max=n_epochs)
     return {"max_iter": n_epochs, "callbacks": [falling]}
 
 
 def with_loss(loss):
-    """C-GMVAE with another loss, a subclass of its own."""
-    return type(loss.__name__, (CGMVAEClassifier,), {"_criterion_class": loss})
+    """The class of a C-GMVAE with another loss."""
+    name = f"CGMVAEClassifierWith{loss.__name__}"
+    return type(name, (CGMVAEClassifier,), {"_criterion_class": loss})

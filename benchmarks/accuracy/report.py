@@ -142,7 +142,7 @@ def mean_rank_table(records, scores, datasets, models):
     ranks = summary.ranks(scores)
     overall = summary.mean_ranks(ranks)
     by_metric = ranks.mean(axis=0)
-    ran = (~np.isnan(scores).any(axis=2)).sum(axis=0)
+    ran = summary.datasets_run(scores)
     header = ["model", "all", *METRICS, "data sets"]
     columns = [best_in_bold(overall, ".2f", min)]
     columns += [best_in_bold(by_metric[:, m], ".2f", min) for m in range(len(METRICS))]
@@ -213,6 +213,7 @@ def bars(scores, datasets, models):
         "cells",
         f"within {summary.LEVEL:g} of it, or above",
         "above it",
+        f"by more than {summary.LEVEL:g}",
     ]
     rows = [
         [kind, *map(str, summary.count_bars(cells).values())]
@@ -379,15 +380,22 @@ def summary_table(records, scores, datasets, models):
     columns = [
         best_in_bold(overall, ".2f", min),
         best_in_bold(summary.cells_first(ranks), "d"),
+        list(map(str, summary.datasets_run(scores))),
         best_in_bold(macro),
         list(map(short, fit)),
     ]
-    header = ["model", "mean rank", "cells first", "macro-F1", "fit s"]
+    header = ["model", "mean rank", "cells first", "data sets", "macro-F1", "fit s"]
     yield rst_table(header, rows_by_rank(models, overall, columns))
+    difference = ""
+    if len(models) > 1:
+        enough = summary.critical_difference(len(models), len(datasets))
+        difference = f"""{counted(len(datasets), "data set")} tell mean ranks apart that
+        differ by {enough:.1f} or more (Nemenyi's test)."""
     yield paragraph(
         f"""Mean rank, and in how many cells a model is alone the best, of
         {scores[:, 0].size} cells ({counted(len(datasets), "data set")} by
-        {len(METRICS)} metrics), thresholds chosen on validation rows. Mean macro-F1,
-        and the median of the seconds of a fit on one thread, over what all models
-        could run: {counted(common.sum(), "data set")}."""
+        {len(METRICS)} metrics), thresholds chosen on validation rows. On a data set
+        that it could not run, for want of time or memory, a model is last. {difference}
+        Mean macro-F1, and the median of the seconds of a fit on one thread, over what
+        all models could run: {counted(common.sum(), "data set")}."""
     )

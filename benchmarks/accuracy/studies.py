@@ -82,19 +82,20 @@ def beside_the_paper(records):
 
 def peers_beside_the_paper(records):
     """What the paper prints of other systems, and what came of them here."""
-    rows = []
+    rows, counts = [], summary.split_counts(records)
     for dataset, printed in PRINTED_PEERS.items():
         models = summary.models_of(r for r in records if r["dataset"] == dataset)
         for model in (model for model in printed if model in models):
             scores = summary.mean_scores(records, [dataset], [model], "test")[0, 0]
             pairs = zip(PRINTED["yeast"], printed[model], strict=True)
             columns = [(number(p), number(scores[METRICS.index(m)])) for m, p in pairs]
-            rows.append([dataset, model, *sum(columns, ())])
+            splits = number(counts[dataset, model], "d")
+            rows.append([dataset, model, *sum(columns, ()), splits])
     if not rows:
         return
     heads = [head for metric in PRINTED["yeast"] for head in (metric, "here")]
     yield title("The paper's other systems beside its figures", "-")
-    yield rst_table(["data set", "model", *heads], rows)
+    yield rst_table(["data set", "model", *heads, "splits"], rows)
     yield paragraph(
         f"""Each metric as printed, and as it came out here, by the paper's protocol
         ({PROTOCOLS["test"]}), with the defaults of this package. The means of all
@@ -116,21 +117,20 @@ def fewer_rows(records):
     ]
     names = list(dict.fromkeys(record["model"] for record in named))
     yield title("Fewer training rows (the paper's Table 5 and figure 2)", "-")
-    yield ablation_table([r | {"fraction": 1} for r in named], datasets, names)
+    yield ablation_table(named, datasets, names)
     yield paragraph("Means over splits; " + PROTOCOLS["validation"] + ".")
 
 
-def ablation_table(records, datasets, variants, protocol="validation"):
+def ablation_table(records, datasets, variants):
     """Variants by metrics, a block a data set, of those it has, and one of their mean.
 
     The mean is over the data sets that all the variants have, and has no block where
     this is but one.
     """
-    records = summary.full_size(records)
     variants = summary.models_of(records, variants)
     chosen = [r for r in records if r["model"] in variants and r["dataset"] in datasets]
     records = summary.on_shared_splits(chosen, variants)
-    scores = summary.mean_scores(records, datasets, variants, protocol)
+    scores = summary.mean_scores(records, datasets, variants)
     counts = summary.split_counts(records)
     blocks = [
         (dataset, scores[d], [counts.get((dataset, v), 0) for v in variants])

@@ -46,19 +46,22 @@ def splits_of(records):
 def on_shared_splits(records, models):
     """The records on splits that all of ``models`` have, and all failures.
 
-    Models are compared on the same rows. One that fails on a data set is in no other
-    model's way there.
+    Models are compared on the same rows. One that fails on a split of a data set has no
+    results there, and is in no other model's way.
     """
     failed = {(r["dataset"], r["model"]) for r in records if "failure" in r}
     shared = {}
     for (dataset, model), found in splits_of(records).items():
         if model in models and (dataset, model) not in failed:
             shared[dataset] = shared.get(dataset, found) & found
-    return [
-        r
-        for r in records
-        if "failure" in r or r["split"] in shared.get(r["dataset"], {r["split"]})
-    ]
+
+    def counts(record):
+        if (record["dataset"], record["model"]) in failed:
+            return "failure" in record
+        splits = shared.get(record["dataset"], {record["split"]})
+        return record["split"] in splits
+
+    return [record for record in records if counts(record)]
 
 
 def as_often_as(records, model):
@@ -176,13 +179,19 @@ def margins(scores, models):
 def count_bars(margins_of_cells):
     """How many cells there are, how many level with the best peer, how many above.
 
-    A cell that C-GMVAE lacks counts, and is neither.
+    A cell that C-GMVAE lacks counts, and is none of these.
     """
     return {
         "cells": margins_of_cells.size,
         "level": int((margins_of_cells >= -LEVEL).sum()),
         "first": int((margins_of_cells > 0).sum()),
+        "clearly first": int((margins_of_cells > LEVEL).sum()),
     }
+
+
+def datasets_run(scores):
+    """On how many data sets each model has results, (models,)."""
+    return (~np.isnan(scores).any(axis=2)).sum(axis=0)
 
 
 def common_datasets(scores):
