@@ -6,8 +6,7 @@ and ``forward(x)``, which gives label logits (B, K, L) from each of its K heads,
 ``head_of(name)`` says whose a parameter is. The criterion takes the output and ``y``
 and returns a dict of loss terms, one value a row, with their sum under ``"loss"``. A
 module may be an ensemble: its ``members`` is (), or (M,), which then leads the shapes
-of all of these.
-Nothing here knows which model it is.
+of all of these. Nothing here knows which model it is.
 """
 
 import math

@@ -133,7 +133,10 @@ def regression(X):
 
 
 class Link(ClassifierMixin, BaseEstimator):
-    """A classifier of one label, which may be the same in all rows."""
+    """A classifier of one label, which may be the same in all rows.
+
+    scikit-learn's chain would end in an error there.
+    """
 
     def __init__(self, estimator):
         self.estimator = estimator

@@ -372,8 +372,7 @@ def summary_table(records, scores, datasets, models):
     overall = summary.mean_ranks(ranks)
     common = summary.common_datasets(scores)
     seconds = summary.fit_seconds(records, datasets, models)
-    lacking = np.full(len(models), np.nan)
-    macro, fit = lacking, lacking
+    macro = fit = np.full(len(models), np.nan)
     if common.any():
         macro = scores[common][:, :, METRICS.index("macro-F1")].mean(axis=0)
         fit = np.median(seconds[common], axis=0)

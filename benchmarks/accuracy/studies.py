@@ -122,7 +122,7 @@ def fewer_rows(records):
 
 
 def ablation_table(records, datasets, variants):
-    """Variants by metrics, a block a data set, of those it has, and one of their mean.
+    """Variants by metrics: for each data set those that it has, then their mean.
 
     The mean is over the data sets that all the variants have, and has no block where
     this is but one.
