@@ -49,6 +49,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         its way into the feature encoder (paper: none). Of sparse rows only stored
         values are drawn, so that dense and sparse training agree to rounding only
         with 0.
+    latent_batch_norm : bool, default=False
+        Batch normalisation of the mean of q(z|x): in each latent dimension it has
+        variance 1 over the rows of a training step, and about as much over those of
+        :meth:`transform`, so that none can collapse [3]_ (not in the paper).
+        Needs a ``batch_size`` of 2 or more.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the
@@ -186,8 +191,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         CPU an ensemble gains by it where there are hundreds of labels. Compiling takes
         tens of seconds, once more when the network or the linear path has stopped. The
         results are the same up to rounding, except that a batch filled up to the size
-        of the others, with a row of weight 0, draws other random numbers. All labels
-        are encoded in each step.
+        of the others, with a row of weight 0, draws other random numbers, and counts
+        that row in ``latent_batch_norm``. All labels are encoded in each step.
         It needs a dense ``X``, ``max_labels_per_step=None`` and a compiler, C++ for a
         CPU, Triton for CUDA; what lacks is an error.
     random_state : int, RandomState instance or None, default=None
@@ -270,6 +275,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
        with Contrastive Learning for Multi-Label Classification", ICML 2022.
     .. [2] Y. Gorishniy, I. Rubachev and A. Babenko, "On Embeddings for Numerical
        Features in Tabular Deep Learning", NeurIPS 2022, section 3.2.
+    .. [3] Q. Zhu, W. Bi, X. Liu, X. Ma, X. Li and D. Wu, "A Batch Normalized Inference
+       Network Keeps the KL Vanishing Away", ACL 2020.
 
     Examples
     --------
@@ -300,6 +307,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "latent_batch_norm": ["boolean"],
         "prior": [StrOptions({"mixture", "gaussian"}), None],
         "normalize": [StrOptions({"contrastive", "feature"}), None],
         "reconstruction": [StrOptions({"gaussian", "bernoulli"}), None],
@@ -331,6 +339,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         activation="relu",
         dropout=0.3,
         input_dropout=0.3,
+        latent_batch_norm=False,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -377,6 +386,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.activation = activation
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.latent_batch_norm = latent_batch_norm
         self.prior = prior
         self.normalize = normalize
         self.reconstruction = reconstruction
@@ -420,6 +430,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         super()._check_parameters(X)
         if self.compile:
             check_compilable(X, self.max_labels_per_step)
+        if self.latent_batch_norm and self.batch_size == 1:
+            raise ValueError(
+                "latent_batch_norm=True has no variance to divide by in batches of "
+                "batch_size=1. Raise batch_size to 2 or more, or set "
+                "latent_batch_norm=False."
+            )
         if self.alpha == 0 and self.beta == 0:
             raise ValueError(
                 "alpha and beta are both 0: nothing would train the predictions."

@@ -95,13 +95,23 @@ class FeatureEncoder(nn.Module):
     """
 
     def __init__(
-        self, n_features, latent_dim, sizes, activation, dropout, offset, members=()
+        self,
+        n_features,
+        latent_dim,
+        sizes,
+        activation,
+        dropout,
+        offset,
+        members=(),
+        batch_norm=False,
     ):
         super().__init__()
         self.layers = FeatureLayers(
             n_features, sizes, activation, dropout, offset, members=members
         )
-        self.head = GaussianHead(sizes[-1], latent_dim, members=members)
+        self.head = GaussianHead(
+            sizes[-1], latent_dim, members=members, batch_norm=batch_norm
+        )
 
     def forward(self, x):
         return self.head(self.layers(x))
@@ -214,6 +224,7 @@ class CGMVAE(nn.Module):
         activation="relu",
         dropout=0.3,
         input_dropout=0.3,
+        latent_batch_norm=False,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -240,7 +251,14 @@ class CGMVAE(nn.Module):
             torch.randn(*members, n_labels, embedding_dim) * embedding_dim**-0.5
         )
         self.feature_encoder = FeatureEncoder(
-            n_features, latent_dim, encoder_layer_sizes, act, dropout, offset, members
+            n_features,
+            latent_dim,
+            encoder_layer_sizes,
+            act,
+            dropout,
+            offset,
+            members,
+            latent_batch_norm,
         )
         # Without a mixture prior or a label branch nothing would train these weights.
         needs_gaussians = prior == "mixture" or label_branch

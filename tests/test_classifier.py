@@ -43,6 +43,7 @@ CHANGES = {
     "activation": "gelu",
     "dropout": 0.1,
     "input_dropout": 0.0,
+    "latent_batch_norm": True,
     "prior": "gaussian",
     "normalize": "feature",
     "reconstruction": "gaussian",
@@ -196,6 +197,18 @@ def test_outputs_agree_with_each_other(fitted):
     np.testing.assert_array_equal(model.predict(X), (logits >= 0).astype(int))
     accuracy = (model.predict(X) == Y).all(axis=1).mean()
     assert model.score(X, Y) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.998])
+def test_no_dimension_collapses_under_latent_batch_norm(ema_decay):
+    parameters = {"kl_weight": 10.0, "max_iter": 30, "early_stopping": False}
+    plain = small(**parameters, ema_decay=ema_decay)
+    collapsed = plain.fit(X, Y).transform(X)
+    assert collapsed.std(axis=0).max() < 0.05
+    alive = plain.set_params(latent_batch_norm=True).fit(X, Y).transform(X)
+    # Less than 1, which it is in training: there features are dropped besides.
+    np.testing.assert_allclose(alive.std(axis=0), 0.85, atol=0.2)
+    np.testing.assert_allclose(alive.mean(axis=0), 0, atol=0.2)
 
 
 def test_it_learns():
@@ -578,6 +591,12 @@ BAD_FITS = {
     ),
     "layer sizes": ({"decoder_layer_sizes": ()}, X, Y, "decoder_layer_sizes must"),
     "no loss": ({"alpha": 0, "beta": 0}, X, Y, "alpha and beta are both 0"),
+    "norm of one row": (
+        {"latent_batch_norm": True, "batch_size": 1},
+        X,
+        Y,
+        "latent_batch_norm=True.*batch_size=1",
+    ),
     "threshold shape": ({"threshold": [0.5, 0.5]}, X, Y, r"threshold.*\(5,\).*\(2,\)"),
     "threshold kind": ({"threshold": [None] * 5}, X, Y, "threshold must"),
     "threshold text": ({"threshold": ["x"] * 5}, X, Y, "threshold must be a number"),

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from skcgmvae._layers import (
     MAX_LOG_VARIANCE,
+    BatchNorm,
     Dropout,
     GaussianHead,
     InputLinear,
@@ -214,6 +215,41 @@ def test_bound_leaves_no_float32_overflow():
     assert torch.isfinite(torch.tensor(MAX_LOG_VARIANCE).exp() ** 8)
 
 
+@pytest.mark.parametrize("members", [(), (2,)])
+def test_batch_norm_is_that_of_torch_for_each_member(members):
+    norm = BatchNorm(D, members=members).double()
+    expected = [nn.BatchNorm1d(D, affine=False).double() for _ in range(2)]
+    generator = torch.Generator().manual_seed(0)
+    for rows in (2, B, 30):
+        shape = *members, rows, D
+        x = torch.randn(shape, generator=generator, dtype=torch.float64)
+        factor = torch.randn(shape, generator=generator, dtype=torch.float64)
+        x = (3 * x + 1).requires_grad_()
+        found = norm(x)
+        (gradient,) = torch.autograd.grad((factor * found).sum(), x)
+        own = x.detach().expand(2, rows, D).clone().requires_grad_()
+        others = torch.stack([e(o) for e, o in zip(expected, own, strict=True)])
+        total = (factor * others).sum() if members else (factor * others[0]).sum()
+        (own_gradient,) = torch.autograd.grad(total, own)
+        wanted = (others, own_gradient) if members else (others[0], own_gradient[0])
+        assert_close((found, gradient), wanted)
+    norm.eval()
+    for m, other in enumerate(expected):
+        x = torch.randn(4, D, generator=generator, dtype=torch.float64)
+        alone = norm(x.expand(*members, 4, D))
+        assert_close(alone[m] if members else alone, other.eval()(x))
+
+
+def test_batch_norm_takes_the_running_averages_for_a_row_alone():
+    norm = BatchNorm(D).double()
+    norm(features())
+    kept = [p.clone() for p in norm.parameters()]
+    row = features(rows=1, seed=2)
+    alone = norm(row)
+    assert_close(list(norm.parameters()), kept)
+    assert_close(alone, norm.eval()(row))
+
+
 def test_dropout_is_the_identity_out_of_training_and_without_p():
     x = features()
     assert Dropout(0.9).eval()(x) is x
@@ -360,6 +396,20 @@ def test_prediction_uses_the_posterior_mean():
     assert_close(module(x), module(x), rtol=0, atol=0)
     embedding = module.to_embedding(module.decoder(mean, x))
     assert_close(module.embed(x), embedding)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_latent_batch_norm_is_of_the_posterior_mean_alone(n_members):
+    options = {"n_members": n_members, "label_branch": True}
+    plain = make(**options).training_output(features(), Y)
+    normed = make(**options, latent_batch_norm=True).training_output(features(), Y)
+    centre = plain.mean.mean(dim=-2, keepdim=True)
+    deviation = plain.mean.std(dim=-2, correction=0, keepdim=True)
+    bias = make(**options).feature_encoder.head.linear.bias[..., None, :3]
+    expected = (plain.mean - centre) / deviation + bias
+    assert_close(normed.mean, expected, rtol=0.01, atol=1e-6)
+    assert_close(normed.log_variance, plain.log_variance)
+    assert_close(normed.prior, plain.prior)
 
 
 def test_latent_samples_have_the_moments_of_the_posterior():

@@ -45,6 +45,7 @@ FITTED = {
     "no scaling": ({"scale_features": False}, X / X.max(axis=0), Y),
     "nothing held out": ({"early_stopping": False}, X, Y),
     "no linear path": ({"linear_path": False}, X, Y),
+    "latent batch norm": ({"latent_batch_norm": True}, X, Y),
     "published code": (skcgmvae.paper_configuration("published_code"), X, Y),
     "reconstruction": ({"reconstruction": "gaussian"}, X, Y),
     "own thresholds": ({"threshold": np.linspace(0.2, 0.8, 5)}, X, Y),
