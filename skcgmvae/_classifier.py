@@ -51,9 +51,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         with 0.
     latent_batch_norm : bool, default=False
         Batch normalisation of the mean of q(z|x): in each latent dimension it has
-        variance 1 over the rows of a training step, and about as much over those of
-        :meth:`transform`, so that none can collapse [3]_ (not in the paper).
-        Needs a ``batch_size`` of 2 or more.
+        variance 1 over the rows of a training step, whatever their weights, so that
+        none can collapse [3]_ (not in the paper). Over those of :meth:`transform` it
+        has less: in training dropout adds to it. Meant for a ``batch_size`` of some
+        tens; 1 is refused.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the
@@ -433,7 +434,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         if self.latent_batch_norm and self.batch_size == 1:
             raise ValueError(
                 "latent_batch_norm=True has no variance to divide by in batches of "
-                "batch_size=1. Raise batch_size to 2 or more, or set "
+                "batch_size=1. Raise batch_size, best to some tens or more, or set "
                 "latent_batch_norm=False."
             )
         if self.alpha == 0 and self.beta == 0:

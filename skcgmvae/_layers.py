@@ -213,9 +213,11 @@ class BatchNorm(nn.Module):
     """Numbers of mean 0 and variance 1, in training over the rows of the batch.
 
     As :class:`torch.nn.BatchNorm1d` without weight and bias. Out of training, and for a
-    row alone, it takes running averages over past batches. These are parameters,
-    though without a gradient, so that they are averaged, kept and saved as the weights
-    are that they belong to.
+    row alone, it takes running averages over the batches, of which the first ten count
+    alike. These are parameters, though without a gradient, so that they are averaged,
+    kept and saved as the weights are that they belong to. Of the variance it is the
+    logarithm, so that an average soon forgets where it began, however small variances
+    are.
 
     Shape
     -----
@@ -223,17 +225,20 @@ class BatchNorm(nn.Module):
     """
 
     momentum = 0.1
-    eps = 1e-5
+    # Against dividing by 0 only. A network could hide behind a larger one, and shrink.
+    eps = 1e-12
 
     def __init__(self, n_features, *, members=()):
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(*members, n_features))
-        self.variance = nn.Parameter(torch.ones(*members, n_features))
+        self.log_variance = nn.Parameter(torch.zeros(*members, n_features))
+        self.n_batches = nn.Parameter(torch.zeros(*members, 1))
 
     def forward(self, x):
-        mean, variance = self.mean.detach(), self.variance.detach()
         if self.training and x.shape[-2] > 1:
             mean, variance = self._of_batch(x)
+        else:
+            mean, variance = self.mean.detach(), self.log_variance.detach().exp()
         scale = torch.rsqrt(variance + self.eps)
         return (x - mean[..., None, :]) * scale[..., None, :]
 
@@ -241,10 +246,13 @@ class BatchNorm(nn.Module):
         n_rows = x.shape[-2]
         variance, mean = torch.var_mean(x, dim=-2, correction=0)
         with torch.no_grad():
+            self.n_batches.add_(1)
+            weight = self.n_batches.reciprocal().clamp_min(self.momentum)
             # The batch underestimates the variance of all rows.
-            unbiased = variance * (n_rows / (n_rows - 1))
-            self.mean.lerp_(mean, self.momentum)
-            self.variance.lerp_(unbiased, self.momentum)
+            unbiased = variance * (n_rows / (n_rows - 1)) + self.eps
+            kept = self.log_variance.exp().lerp(unbiased, weight)
+            self.log_variance.copy_(kept.log())
+            self.mean.lerp_(mean, weight)
         return mean, variance
 
 

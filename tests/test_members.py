@@ -56,7 +56,7 @@ def ensemble_and_parts(**options):
     for parameter in ensemble.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     if ensemble.feature_encoder.head.batch_norm is not None:
-        ensemble.feature_encoder.head.batch_norm.variance.data.abs_()
+        ensemble.feature_encoder.head.batch_norm.n_batches.data.fill_(3)
     parts = []
     for m in range(M):
         part = make(1, **options)

@@ -218,26 +218,29 @@ def test_bound_leaves_no_float32_overflow():
 @pytest.mark.parametrize("members", [(), (2,)])
 def test_batch_norm_is_that_of_torch_for_each_member(members):
     norm = BatchNorm(D, members=members).double()
-    expected = [nn.BatchNorm1d(D, affine=False).double() for _ in range(2)]
-    generator = torch.Generator().manual_seed(0)
-    for rows in (2, B, 30):
-        shape = *members, rows, D
-        x = torch.randn(shape, generator=generator, dtype=torch.float64)
-        factor = torch.randn(shape, generator=generator, dtype=torch.float64)
+    torchs = [nn.BatchNorm1d(D, affine=False, eps=1e-12).double() for _ in range(2)]
+    torchs = torchs if members else torchs[:1]
+
+    def compare(rows, seed):
+        x = torch.stack([features(rows, D, seed + m) for m in range(len(torchs))])
         x = (3 * x + 1).requires_grad_()
-        found = norm(x)
-        (gradient,) = torch.autograd.grad((factor * found).sum(), x)
-        own = x.detach().expand(2, rows, D).clone().requires_grad_()
-        others = torch.stack([e(o) for e, o in zip(expected, own, strict=True)])
-        total = (factor * others).sum() if members else (factor * others[0]).sum()
-        (own_gradient,) = torch.autograd.grad(total, own)
-        wanted = (others, own_gradient) if members else (others[0], own_gradient[0])
-        assert_close((found, gradient), wanted)
-    norm.eval()
-    for m, other in enumerate(expected):
-        x = torch.randn(4, D, generator=generator, dtype=torch.float64)
-        alone = norm(x.expand(*members, 4, D))
-        assert_close(alone[m] if members else alone, other.eval()(x))
+        expected = torch.stack([t(own) for t, own in zip(torchs, x, strict=True)])
+        found = norm(x if members else x[0]).reshape(expected.shape)
+        assert_close(found, expected)
+        if norm.training:
+            factor = features(rows, D, seed + 9)
+            for out in (expected, found):
+                gradients.append(torch.autograd.grad((factor * out).sum(), x)[0])
+            assert_close(*gradients[-2:])
+
+    gradients = []
+    for batch in range(20):
+        for other in torchs:
+            other.momentum = max(0.1, 1 / (batch + 1))
+        compare([2, B, 30][batch % 3], seed=10 * batch)
+    for layer in (norm, *torchs):
+        layer.eval()
+    compare(4, seed=300)
 
 
 def test_batch_norm_takes_the_running_averages_for_a_row_alone():
@@ -247,7 +250,21 @@ def test_batch_norm_takes_the_running_averages_for_a_row_alone():
     row = features(rows=1, seed=2)
     alone = norm(row)
     assert_close(list(norm.parameters()), kept)
+    assert not alone.requires_grad
     assert_close(alone, norm.eval()(row))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
+def test_batch_norm_does_not_see_the_size_of_what_it_is_given(size):
+    norm, expected = BatchNorm(D), BatchNorm(D)
+    for layer in (norm, expected):
+        factor = size if layer is norm else 1.0
+        assert_close(
+            layer(factor * features().float()).var(dim=0, correction=0), torch.ones(D)
+        )
+        layer.eval()
+    x = features(seed=2).float()
+    assert_close(norm(size * x), expected(x), rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_is_the_identity_out_of_training_and_without_p():
