@@ -159,7 +159,7 @@ def test_no_peer_mixes_up_more_labels_than_a_byte_can_count(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["logistic", "linear SVM", "chain of logistic", "kNN", "MLkNN"]
+    "name", ["logistic", "linear SVM", "chain of logistic", "kNN", "MLkNN", "SLEEC"]
 )
 def test_of_sparse_rows_only_the_shares_count(name):
     X, Y = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
