@@ -9,7 +9,7 @@ import pytest
 from test_constraints import NEWEST
 
 from benchmarks.accuracy import __main__ as accuracy
-from benchmarks.accuracy import report, rst, studies, summary
+from benchmarks.accuracy import models, report, rst, studies, summary
 from benchmarks.accuracy.protocol import METRICS, PROTOCOLS
 from benchmarks.records import append, read
 
@@ -394,6 +394,20 @@ def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
         # Compared apart: pytest would take minutes to draw up how they differ.
         same = fresh.read_bytes() == committed.read_bytes()
         assert same, again
+
+
+def test_latent_spaces_with_and_without_batch_norm_are_compared(records):
+    own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
+    records.append(record("yeast", "C-GMVAE, latent batch norm", 0.75, 1, **own))
+    text = "\n".join(studies.studies(records))
+    text = text[text.index(models.LATENT) :]
+    lines = [line.split("  ") for line in text.splitlines() if " of 64" in line]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    # Of the split that both have, and no other data set.
+    assert cells == [
+        ["yeast", "C-GMVAE", "10 of 64", "0.456", "0.800", "7 of 9"],
+        ["yeast", "C-GMVAE, latent batch norm", "64 of 64", "0.567", "0.750", "7 of 9"],
+    ]
 
 
 def test_the_figures_of_the_readme_are_those_of_the_records():

@@ -20,7 +20,7 @@ from benchmarks.accuracy.rst import (
     short,
     title,
 )
-from benchmarks.accuracy.studies import studies
+from benchmarks.accuracy.studies import latent_space, studies
 
 FILES = (
     "accuracy.rst",
@@ -69,7 +69,7 @@ def make(records):
             *not_ranked(models, ranked),
             *beside_the_best_peer(compared, datasets, models),
             *(part for d in datasets for part in dataset_section(compared, d, models)),
-            *latent_space(compared, datasets, models),
+            *titled("Latent space", latent_space(compared, datasets, models)),
         )
         files["accuracy_summary.rst"] = document(
             *summary_table(compared, scores, datasets, ranked)
@@ -88,6 +88,12 @@ def make(records):
 def document(*parts):
     """Parts with a blank line between them."""
     return "\n\n".join([WRITTEN, *parts]) + "\n"
+
+
+def titled(text, parts):
+    """The parts of a section under its title, or none if there are none."""
+    parts = list(parts)
+    return [title(text, "-"), *parts] if parts else []
 
 
 def picture_in_text(models):
@@ -330,40 +336,6 @@ def notes_on_fits(records, dataset, models, have):
     failed = {record["model"] for record in failures}
     if absent := [m for m in models if m not in have and m not in failed]:
         yield f"Not run: {'; '.join(absent)}."
-
-
-def latent_space(records, datasets, models):
-    """How much of its latent space each version of C-GMVAE uses, and for what."""
-    records = [record for record in records if "latent_dimensions" in record]
-    if not records:
-        return
-    values = [
-        summary.split_means(records, value)
-        for value in (
-            lambda r: r["active_dimensions"],
-            lambda r: r["latent_dimensions"],
-            lambda r: r["probe_micro_F1"],
-            lambda r: r["scores"]["validation"]["micro-F1"],
-            lambda r: r["best_epoch"],
-            lambda r: r["epochs"],
-        )
-    ]
-    rows = []
-    for key in ((d, m) for d in datasets for m in models):
-        if key in values[0]:
-            active, of, probe, micro, best, epochs = (value[key] for value in values)
-            dimensions = f"{short(active)} of {short(of)}"
-            training = f"{short(best)} of {short(epochs)}"
-            rows.append([*key, dimensions, number(probe), number(micro), training])
-    yield title("Latent space", "-")
-    header = ["data set", "model", "active", "probe", "model itself", "best epoch"]
-    yield rst_table(header, rows)
-    yield paragraph(
-        """A latent dimension is active if its mean differs between test rows, by a
-        standard deviation of more than 0.1. The probe is a logistic regression on
-        the latent means, its penalty chosen on validation rows; so is the threshold of
-        its micro-F1, and of that of the model itself."""
-    )
 
 
 def summary_table(records, scores, datasets, models):
