@@ -49,12 +49,15 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         its way into the feature encoder (paper: none). Of sparse rows only stored
         values are drawn, so that dense and sparse training agree to rounding only
         with 0.
-    latent_batch_norm : bool, default=False
-        Batch normalisation of the mean of q(z|x): in each latent dimension it has
-        variance 1 over the rows of a training step, whatever their weights, so that
-        none can collapse [3]_ (not in the paper). Over those of :meth:`transform` it
-        has less: in training dropout adds to it. Meant for a ``batch_size`` of some
-        tens; 1 is refused.
+    min_latent_std : float, default=0.25
+        Standard deviation, at least 0, that the mean of q(z|x) has or exceeds in each
+        latent dimension over the rows of a training step, whatever their weights, so
+        that none collapses (paper: none, 0). A dimension with less is stretched, as in
+        batch normalisation [3]_, others are left alone. It grows to this value over the
+        first 1000 steps, with their square: most dimensions get there by themselves.
+        Over the rows of :meth:`transform` it can be less: in training dropout adds to
+        it. Meant for a ``batch_size`` of some tens; with 1 there is nothing to vary, and
+        it has no effect.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the
@@ -193,7 +196,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         tens of seconds, once more when the network or the linear path has stopped. The
         results are the same up to rounding, except that a batch filled up to the size
         of the others, with a row of weight 0, draws other random numbers, and counts
-        that row in ``latent_batch_norm``. All labels are encoded in each step.
+        that row for ``min_latent_std``. All labels are encoded in each step.
         It needs a dense ``X``, ``max_labels_per_step=None`` and a compiler, C++ for a
         CPU, Triton for CUDA; what lacks is an error.
     random_state : int, RandomState instance or None, default=None
@@ -297,6 +300,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
 
     _module_class = CGMVAE
     _criterion_class = CGMVAELoss
+    _values_before = {"min_latent_std": 0.0}
 
     _parameter_constraints = {
         **BaseNeuralClassifier._parameter_constraints,
@@ -308,7 +312,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
-        "latent_batch_norm": ["boolean"],
+        "min_latent_std": [Interval(Real, 0, None, closed="left")],
         "prior": [StrOptions({"mixture", "gaussian"}), None],
         "normalize": [StrOptions({"contrastive", "feature"}), None],
         "reconstruction": [StrOptions({"gaussian", "bernoulli"}), None],
@@ -340,7 +344,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         activation="relu",
         dropout=0.3,
         input_dropout=0.3,
-        latent_batch_norm=False,
+        min_latent_std=0.25,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -387,7 +391,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.activation = activation
         self.dropout = dropout
         self.input_dropout = input_dropout
-        self.latent_batch_norm = latent_batch_norm
+        self.min_latent_std = min_latent_std
         self.prior = prior
         self.normalize = normalize
         self.reconstruction = reconstruction
@@ -431,12 +435,6 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         super()._check_parameters(X)
         if self.compile:
             check_compilable(X, self.max_labels_per_step)
-        if self.latent_batch_norm and self.batch_size == 1:
-            raise ValueError(
-                "latent_batch_norm=True has no variance to divide by in batches of "
-                "batch_size=1. Raise batch_size, best to some tens or more, or set "
-                "latent_batch_norm=False."
-            )
         if self.alpha == 0 and self.beta == 0:
             raise ValueError(
                 "alpha and beta are both 0: nothing would train the predictions."

@@ -8,7 +8,7 @@ _EQ7 = {
     "label_encoder_layer_sizes": (512, 256),
     "decoder_layer_sizes": (512, 512),
     "n_members": 1,
-    "latent_batch_norm": False,
+    "min_latent_std": 0.0,
     "prior": "mixture",
     "normalize": "contrastive",
     "reconstruction": "gaussian",

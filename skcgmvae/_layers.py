@@ -16,10 +16,6 @@ from torch.nn import functional as F
 
 from skcgmvae._losses import normal_cdf
 
-# A log-variance leaves [-MAX, MAX] for no input, so neither a variance nor its
-# inverse can overflow in float32, and the KL term stays finite whatever its weight.
-MAX_LOG_VARIANCE = 6.0
-
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU}
 
 
@@ -207,85 +203,6 @@ def random_int16(shape, device):
     size = math.prod(shape)
     drawn = torch.randint(-(2**63), 2**63 - 1, (-(-size // 4),), device=device)
     return drawn.view(torch.int16)[:size].view(shape)
-
-
-class BatchNorm(nn.Module):
-    """Numbers of mean 0 and variance 1, in training over the rows of the batch.
-
-    As :class:`torch.nn.BatchNorm1d` without weight and bias. Out of training, and for a
-    row alone, it takes running averages over the batches, of which the first ten count
-    alike. These are parameters, though without a gradient, so that they are averaged,
-    kept and saved as the weights are that they belong to. Of the variance it is the
-    logarithm, so that an average soon forgets where it began, however small variances
-    are.
-
-    Shape
-    -----
-    (*members, N, n_features) -> the same
-    """
-
-    momentum = 0.1
-    # Against dividing by 0 only. A network could hide behind a larger one, and shrink.
-    eps = 1e-12
-
-    def __init__(self, n_features, *, members=()):
-        super().__init__()
-        self.mean = nn.Parameter(torch.zeros(*members, n_features))
-        self.log_variance = nn.Parameter(torch.zeros(*members, n_features))
-        self.n_batches = nn.Parameter(torch.zeros(*members, 1))
-
-    def forward(self, x):
-        if self.training and x.shape[-2] > 1:
-            mean, variance = self._of_batch(x)
-        else:
-            mean, variance = self.mean.detach(), self.log_variance.detach().exp()
-        scale = torch.rsqrt(variance + self.eps)
-        return (x - mean[..., None, :]) * scale[..., None, :]
-
-    def _of_batch(self, x):
-        n_rows = x.shape[-2]
-        variance, mean = torch.var_mean(x, dim=-2, correction=0)
-        with torch.no_grad():
-            self.n_batches.add_(1)
-            weight = self.n_batches.reciprocal().clamp_min(self.momentum)
-            # The batch underestimates the variance of all rows.
-            unbiased = variance * (n_rows / (n_rows - 1)) + self.eps
-            kept = self.log_variance.exp().lerp(unbiased, weight)
-            self.log_variance.copy_(kept.log())
-            self.mean.lerp_(mean, weight)
-        return mean, variance
-
-
-class GaussianHead(nn.Module):
-    """The mean and the log-variance of a diagonal Gaussian.
-
-    The log-variance is squashed smoothly into +-``MAX_LOG_VARIANCE``. With
-    ``batch_norm`` each dimension of the mean has variance 1 over the rows, about a bias
-    that is learnt: none can die (Zhu et al., ACL 2020).
-
-    Shape
-    -----
-    (*members, N, in) -> (*members, N, d), (*members, N, d)
-    """
-
-    def __init__(self, in_features, latent_dim, *, members=(), batch_norm=False):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.linear = Linear(in_features, 2 * latent_dim, members=members)
-        self.batch_norm = None
-        if batch_norm:
-            self.batch_norm = BatchNorm(latent_dim, members=members)
-
-    def forward(self, hidden):
-        mean, raw = self._linear(hidden).chunk(2, dim=-1)
-        return mean, MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
-
-    def _linear(self, hidden):
-        if self.batch_norm is None:
-            return self.linear(hidden)
-        mean, raw = product(hidden, self.linear.weight).chunk(2, dim=-1)
-        centred = torch.cat([self.batch_norm(mean), raw], dim=-1)
-        return centred + self.linear.bias[..., None, :]
 
 
 class FeatureLayers(nn.Module):

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from skcgmvae._gaussian_head import GaussianHead
 from skcgmvae._label_sample import LabelSample, draw_labels
 from skcgmvae._layers import (
     ACTIVATIONS,
     Dropout,
     FeatureLayers,
-    GaussianHead,
     InputLinear,
     Linear,
     SparseRows,
@@ -103,14 +103,14 @@ class FeatureEncoder(nn.Module):
         dropout,
         offset,
         members=(),
-        batch_norm=False,
+        min_std=0.0,
     ):
         super().__init__()
         self.layers = FeatureLayers(
             n_features, sizes, activation, dropout, offset, members=members
         )
         self.head = GaussianHead(
-            sizes[-1], latent_dim, members=members, batch_norm=batch_norm
+            sizes[-1], latent_dim, members=members, min_std=min_std
         )
 
     def forward(self, x):
@@ -224,7 +224,7 @@ class CGMVAE(nn.Module):
         activation="relu",
         dropout=0.3,
         input_dropout=0.3,
-        latent_batch_norm=False,
+        min_latent_std=0.25,
         prior="mixture",
         normalize="contrastive",
         reconstruction=None,
@@ -258,7 +258,7 @@ class CGMVAE(nn.Module):
             dropout,
             offset,
             members,
-            latent_batch_norm,
+            min_latent_std,
         )
         # Without a mixture prior or a label branch nothing would train these weights.
         needs_gaussians = prior == "mixture" or label_branch

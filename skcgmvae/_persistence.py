@@ -19,8 +19,9 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 
 # Raised when a file comes to hold what earlier versions could not read, or when what it
 # holds comes to mean something else: before 2, of an ensemble only every second member
-# saw ranks; before 3, logits were calibrated by their scale alone.
-FORMAT = 3
+# saw ranks; before 3, logits were calibrated by their scale alone; before 4, latent
+# means varied as little as they would.
+FORMAT = 4
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 
@@ -35,6 +36,9 @@ class SavedModels:
     the features are scaled by, the names and classes of the labels, the parameters and
     the losses by epoch.
     """
+
+    # Parameters that came later, with what a file that has them not was fitted with.
+    _values_before = {}
 
     def save_model(self, path):
         """Write the fitted model to a file that any later release can read.
@@ -189,7 +193,8 @@ class SavedModels:
 
     @classmethod
     def _from_tree(cls, tree, device):
-        clf = cls(**_known(tree["parameters"], cls._get_param_names()))
+        parameters = cls._values_before | tree["parameters"]
+        clf = cls(**_known(parameters, cls._get_param_names()))
         clf.device = device
         clf._validate_params()
         clf._random_state = check_random_state(clf.random_state)
@@ -207,6 +212,7 @@ class SavedModels:
         module_parameters, criterion_parameters, weights = (
             as_tensors(tree[part]) for part in ("module", "criterion", "weights")
         )
+        module_parameters = self._values_before | module_parameters
         # On a device without memory: what the header says is compared with what the
         # file holds before anything of that size is made.
         with torch.device("meta"):

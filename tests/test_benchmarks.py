@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from common import small
 from scipy.sparse import csr_matrix
 from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
@@ -9,6 +10,7 @@ from sklearn.metrics import log_loss
 from benchmarks.accuracy import __main__ as accuracy
 from benchmarks.accuracy.models import COMPARED, MODELS, NEURAL_PEERS, Forest
 from benchmarks.accuracy.protocol import THRESHOLDS, evaluate, split
+from benchmarks.accuracy.running import stretched_dimensions
 from benchmarks.records import read
 from skcgmvae.datasets import load_npz
 
@@ -126,7 +128,17 @@ def test_the_latent_space_is_judged(folder):
     (record,) = run(folder, "C-GMVAE, n_members 1")
     assert 0 <= record["active_dimensions"] <= record["latent_dimensions"]
     assert 0 < record["probe_micro_F1"] <= 1
+    assert record["stretched_dimensions"] <= record["latent_dimensions"]
     assert 1 <= record["best_epoch"] <= record["epochs"]
+
+
+def test_stretched_dimensions_are_counted():
+    X, Y = make_multilabel_classification(80, 6, n_classes=3, random_state=0)
+    counts = [
+        stretched_dimensions(small(n_members=2, min_latent_std=width).fit(X, Y))
+        for width in (0, 1e-6, 1e6)
+    ]
+    assert counts == [0, 0, 16]
 
 
 @pytest.mark.parametrize("name", COMPARED)

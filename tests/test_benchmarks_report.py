@@ -396,9 +396,9 @@ def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
         assert same, again
 
 
-def test_latent_spaces_with_and_without_batch_norm_are_compared(records):
+def test_latent_spaces_with_and_without_a_least_width_are_compared(records):
     own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
-    records.append(record("yeast", "C-GMVAE, latent batch norm", 0.75, 1, **own))
+    records.append(record("yeast", "C-GMVAE, min_latent_std 0", 0.75, 1, **own))
     text = "\n".join(studies.studies(records))
     text = text[text.index(models.LATENT) :]
     lines = [line.split("  ") for line in text.splitlines() if " of 64" in line]
@@ -406,7 +406,7 @@ def test_latent_spaces_with_and_without_batch_norm_are_compared(records):
     # Of the split that both have, and no other data set.
     assert cells == [
         ["yeast", "C-GMVAE", "10 of 64", "0.456", "0.800", "7 of 9"],
-        ["yeast", "C-GMVAE, latent batch norm", "64 of 64", "0.567", "0.750", "7 of 9"],
+        ["yeast", "C-GMVAE, min_latent_std 0", "64 of 64", "0.567", "0.750", "7 of 9"],
     ]
 
 

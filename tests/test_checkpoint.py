@@ -28,7 +28,7 @@ TRAININGS = {
     "plain weights": {"ema_decay": 0.0},
     "stops early": {"lr": 0.1, "n_iter_no_change": 2, "max_iter": 30},
     "reconstruction": {"reconstruction": "gaussian"},
-    "latent batch norm": {"latent_batch_norm": True, "n_members": 2},
+    "latent means stretched": {"min_latent_std": 1e4, "n_members": 2},
 }
 
 

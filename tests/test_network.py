@@ -12,11 +12,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from skcgmvae._gaussian_head import MinStd
 from skcgmvae._layers import (
-    MAX_LOG_VARIANCE,
-    BatchNorm,
     Dropout,
-    GaussianHead,
     InputLinear,
     SparseRows,
     random_int16,
@@ -45,7 +43,8 @@ SIZES = {
 def make(n_features=D, n_labels=L, seed=0, **options):
     """A small float64 network, the same for the same options."""
     torch.manual_seed(seed)
-    options = SIZES | {"dropout": 0.0, "input_dropout": 0.0, "n_rows": 20} | options
+    plain = {"dropout": 0.0, "input_dropout": 0.0, "min_latent_std": 0.0, "n_rows": 20}
+    options = SIZES | plain | options
     module = CGMVAE(n_features=n_features, n_labels=n_labels, **options).double()
     if module.linear_path is not None:
         # It starts at zero, where no test would see it.
@@ -192,79 +191,6 @@ def test_input_linear_on_any_sparse_matrix(seed, density):
 
 
 # -- layers ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("raw", [-1e30, -50.0, -0.01, 0.0, 0.01, 50.0, 1e30])
-def test_log_variance_is_bounded_and_near_zero_left_alone(raw):
-    head = GaussianHead(1, 2)
-    nn.init.zeros_(head.linear.weight)
-    with torch.no_grad():
-        head.linear.bias.copy_(torch.tensor([3.0, 4.0, raw, raw]))
-    mean, log_variance = head(torch.ones(1, 1))
-    assert mean.tolist() == [[3.0, 4.0]]
-    assert log_variance.abs().max() <= MAX_LOG_VARIANCE
-    if abs(raw) < 1:
-        assert log_variance[0, 0].item() == pytest.approx(raw, abs=1e-4)
-    else:
-        assert log_variance[0, 0].item() == pytest.approx(
-            np.copysign(MAX_LOG_VARIANCE, raw), abs=1e-3
-        )
-
-
-def test_bound_leaves_no_float32_overflow():
-    assert torch.isfinite(torch.tensor(MAX_LOG_VARIANCE).exp() ** 8)
-
-
-@pytest.mark.parametrize("members", [(), (2,)])
-def test_batch_norm_is_that_of_torch_for_each_member(members):
-    norm = BatchNorm(D, members=members).double()
-    torchs = [nn.BatchNorm1d(D, affine=False, eps=1e-12).double() for _ in range(2)]
-    torchs = torchs if members else torchs[:1]
-
-    def compare(rows, seed):
-        x = torch.stack([features(rows, D, seed + m) for m in range(len(torchs))])
-        x = (3 * x + 1).requires_grad_()
-        expected = torch.stack([t(own) for t, own in zip(torchs, x, strict=True)])
-        found = norm(x if members else x[0]).reshape(expected.shape)
-        assert_close(found, expected)
-        if norm.training:
-            factor = features(rows, D, seed + 9)
-            for out in (expected, found):
-                gradients.append(torch.autograd.grad((factor * out).sum(), x)[0])
-            assert_close(*gradients[-2:])
-
-    gradients = []
-    for batch in range(20):
-        for other in torchs:
-            other.momentum = max(0.1, 1 / (batch + 1))
-        compare([2, B, 30][batch % 3], seed=10 * batch)
-    for layer in (norm, *torchs):
-        layer.eval()
-    compare(4, seed=300)
-
-
-def test_batch_norm_takes_the_running_averages_for_a_row_alone():
-    norm = BatchNorm(D).double()
-    norm(features())
-    kept = [p.clone() for p in norm.parameters()]
-    row = features(rows=1, seed=2)
-    alone = norm(row)
-    assert_close(list(norm.parameters()), kept)
-    assert not alone.requires_grad
-    assert_close(alone, norm.eval()(row))
-
-
-@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
-def test_batch_norm_does_not_see_the_size_of_what_it_is_given(size):
-    norm, expected = BatchNorm(D), BatchNorm(D)
-    for layer in (norm, expected):
-        factor = size if layer is norm else 1.0
-        assert_close(
-            layer(factor * features().float()).var(dim=0, correction=0), torch.ones(D)
-        )
-        layer.eval()
-    x = features(seed=2).float()
-    assert_close(norm(size * x), expected(x), rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_is_the_identity_out_of_training_and_without_p():
@@ -416,17 +342,17 @@ def test_prediction_uses_the_posterior_mean():
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_latent_batch_norm_is_of_the_posterior_mean_alone(n_members):
+def test_min_latent_std_is_of_the_posterior_mean_alone(n_members, monkeypatch):
+    monkeypatch.setattr(MinStd, "n_growing", 1)
     options = {"n_members": n_members, "label_branch": True}
-    plain = make(**options).training_output(features(), Y)
-    normed = make(**options, latent_batch_norm=True).training_output(features(), Y)
+    plain = make(**options, min_latent_std=0).training_output(features(), Y)
+    wide = make(**options, min_latent_std=5).training_output(features(), Y)
     centre = plain.mean.mean(dim=-2, keepdim=True)
     deviation = plain.mean.std(dim=-2, correction=0, keepdim=True)
-    bias = make(**options).feature_encoder.head.linear.bias[..., None, :3]
-    expected = (plain.mean - centre) / deviation + bias
-    assert_close(normed.mean, expected, rtol=0.01, atol=1e-6)
-    assert_close(normed.log_variance, plain.log_variance)
-    assert_close(normed.prior, plain.prior)
+    expected = centre + 5 * (plain.mean - centre) / deviation
+    assert_close(wide.mean, expected, rtol=0.01, atol=1e-6)
+    assert_close(wide.log_variance, plain.log_variance)
+    assert_close(wide.prior, plain.prior)
 
 
 def test_latent_samples_have_the_moments_of_the_posterior():
@@ -689,6 +615,7 @@ def test_priors_without_a_mixture_have_no_label_encoder(prior):
     {},
     {"prior": None},
     {"prior": "gaussian"},
+    {"min_latent_std": 1.0},
     {"label_branch": True, "skip_connection": True, "n_samples": 2},
     {"reconstruction": "gaussian"},
     {"linear_path": False, "normalize": "feature"},
@@ -699,7 +626,10 @@ def test_every_parameter_is_trained(options):
     criterion = {name: options[name] for name in shared if name in options}
     _, _, gradients = train_step(module, features(), Y, **criterion)
     idle = [n for n, g in gradients.items() if g is None or not (g != 0).any()]
-    assert idle == []
+    # Running averages are parameters, but not trained ones.
+    averages = [n for n in gradients if n.startswith("feature_encoder.head.min_std.")]
+    assert len(averages) == (3 if "min_latent_std" in options else 0)
+    assert idle == averages
 
 
 def test_reconstruction_reads_the_hidden_layer_of_the_samples():

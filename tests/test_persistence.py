@@ -45,7 +45,7 @@ FITTED = {
     "no scaling": ({"scale_features": False}, X / X.max(axis=0), Y),
     "nothing held out": ({"early_stopping": False}, X, Y),
     "no linear path": ({"linear_path": False}, X, Y),
-    "latent batch norm": ({"latent_batch_norm": True}, X, Y),
+    "latent means stretched": ({"min_latent_std": 1e4}, X, Y),
     "published code": (skcgmvae.paper_configuration("published_code"), X, Y),
     "reconstruction": ({"reconstruction": "gaussian"}, X, Y),
     "own thresholds": ({"threshold": np.linspace(0.2, 0.8, 5)}, X, Y),
@@ -353,6 +353,8 @@ def test_models_of_earlier_versions_open(old):
     np.testing.assert_array_equal(clf.predict(X), kept["labels"])
     assert clf.label_names_in_.tolist() == kept["label_names"]
     assert clf.logit_scale_.shape == (2, 3) and clf.logit_shift_.shape == (3,)
+    before_4 = int(old.stem[-1]) < 4
+    assert clf.min_latent_std == (0 if before_4 else 0.25)
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def one_by_one(name, values):
     return {f"{name} {value:g}": {name: value} for value in values}
 
 
-LATENT = "Batch normalisation of the latent means"
+LATENT = "Latent means that may vary as little as they will"
 
 # The paper's experiments with the method itself, and our own levers.
 STUDIES = {
@@ -293,7 +293,7 @@ STUDIES = {
         | one_by_one("beta", (0.1, 0.5, 1.5, 2.0))
         | one_by_one("embedding_dim", (64, 512, 2048))
     ),
-    LATENT: variants({"latent batch norm": {"latent_batch_norm": True}}),
+    LATENT: variants(one_by_one("min_latent_std", (0.0,))),
     "What this package adds or sets otherwise, one thing changed at a time": variants(
         one_by_one("n_members", (1, 2, 8))
         | {

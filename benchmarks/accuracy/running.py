@@ -32,6 +32,7 @@ from benchmarks.accuracy.protocol import (
 )
 from benchmarks.records import append, read
 from skcgmvae import CGMVAEClassifier
+from skcgmvae._gaussian_head import MinStd
 from skcgmvae.datasets import load_npz
 
 GIB = 2**30
@@ -195,8 +196,15 @@ def about_latent_space(model, parts):
     return {
         "latent_dimensions": Z_test.shape[1],
         "active_dimensions": int((Z_test.std(axis=0) > 0.1).sum()),
+        "stretched_dimensions": stretched_dimensions(model),
         "probe_micro_F1": float(thresholded_scores(Y_test, P_test)[at, 2]),
     }
+
+
+def stretched_dimensions(model):
+    """How many latent means would vary by less than ``min_latent_std``."""
+    layers = [m for m in model.net_.module_.modules() if isinstance(m, MinStd)]
+    return sum(int(layer.stretched().sum()) for layer in layers)
 
 
 def versions():

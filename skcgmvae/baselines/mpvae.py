@@ -7,9 +7,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
+from skcgmvae._gaussian_head import GaussianHead
 from skcgmvae._layers import (
     ACTIVATIONS,
-    GaussianHead,
     Linear,
     MultivariateProbit,
     hidden_layers,
