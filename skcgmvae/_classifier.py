@@ -56,8 +56,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         batch normalisation [3]_, others are left alone. It grows to this value over the
         first 1000 steps, with their square: most dimensions get there by themselves.
         Over the rows of :meth:`transform` it can be less: in training dropout adds to
-        it. Meant for a ``batch_size`` of some tens; with 1 there is nothing to vary, and
-        it has no effect.
+        it. Meant for a ``batch_size`` of some tens; with 1 nothing varies, and it has
+        no effect.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the

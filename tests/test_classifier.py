@@ -24,6 +24,7 @@ from skorch.callbacks import (
 )
 
 from skcgmvae import CGMVAEClassifier, paper_configuration
+from skcgmvae._gaussian_head import MinStd
 
 X, Y = toy()
 
@@ -201,13 +202,13 @@ def test_outputs_agree_with_each_other(fitted):
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.998])
 @pytest.mark.parametrize("convert", [np.asarray, sp.csr_matrix])
-def test_no_dimension_collapses_below_min_latent_std(convert, ema_decay):
+def test_no_dimension_collapses_below_min_latent_std(convert, ema_decay, monkeypatch):
     """However the KL term presses: of means of variance s^2 it is d s^2 / 2 or more."""
+    monkeypatch.setattr(MinStd, "n_growing", 50)
     model = small(
         kl_weight=100.0,
         prior="gaussian",
         max_iter=30,
-        min_steps_per_epoch=50,
         early_stopping=False,
         ema_decay=ema_decay,
         min_latent_std=0,
@@ -217,11 +218,19 @@ def test_no_dimension_collapses_below_min_latent_std(convert, ema_decay):
     assert collapsed.history_[-1, "train_kl"] < 0.5
     assert collapsed.transform(features).std(axis=0).max() < 0.05
     alive = model.set_params(min_latent_std=1).fit(features, Y)
-    grown = alive.history_[20:, "train_kl"]  # after 1000 steps
+    grown = alive.history_[10:, "train_kl"]
     assert min(grown) > 0.999 * 8 / 2
     # Less than 1, which it is in training: there units are dropped besides.
     deviation = alive.transform(features).std(axis=0)
     assert 0.2 < deviation.min() and deviation.max() < 1
+
+
+def test_min_latent_std_changes_nothing_where_means_vary_by_themselves(monkeypatch):
+    monkeypatch.setattr(MinStd, "n_growing", 100)
+    options = {"max_iter": 25, "early_stopping": False, "ema_decay": 0.0}
+    plain, held = (small(**options, min_latent_std=s).fit(X, Y) for s in (0, 0.25))
+    assert plain.transform(X).std(axis=0).min() > 0.25
+    np.testing.assert_array_equal(held.predict_proba(X), plain.predict_proba(X))
 
 
 def test_it_learns():
