@@ -21,16 +21,19 @@ class MinStd(nn.Module):
     running averages over the batches tell, of which the first ten count alike. These
     are parameters, though without a gradient, so that they are averaged, kept and saved
     as the weights are that they belong to. Of the variance it is the logarithm, so that
-    an average soon forgets where it began, however small variances are.
+    an average soon forgets where it began, however small variances are. The mean is
+    that of ``x`` without ``bias``, which moves on while the average lags behind, and
+    what the average lacks would be stretched with the rest.
 
     Shape
     -----
-    (*members, N, n_features) -> the same
+    (*members, N, n_features), (*members, n_features) -> the former
     """
 
     momentum = 0.1
-    n_growing = 1000
-    # Against dividing by 0 only. A network could hide behind a larger one, and shrink.
+    n_growing = 2000
+    # Of a variance. What varies by no more does not vary, but for rounding. A network
+    # could hide behind a larger one, and shrink.
     eps = 1e-12
 
     def __init__(self, n_features, min_std, *, members=()):
@@ -40,11 +43,11 @@ class MinStd(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(*members, n_features))
         self.n_batches = nn.Parameter(torch.zeros(*members, 1))
 
-    def forward(self, x):
+    def forward(self, x, bias):
         if self.training and x.shape[-2] > 1:
-            mean, variance = self._of_batch(x)
+            mean, variance = self._of_batch(x, bias)
         else:
-            mean, variance = self.mean.detach(), self.log_variance.detach().exp()
+            mean, variance = self.mean.detach() + bias, self.log_variance.detach().exp()
         extra = self._stretch(variance) - 1
         return x + extra[..., None, :] * (x - mean[..., None, :])
 
@@ -56,9 +59,10 @@ class MinStd(nn.Module):
     def _stretch(self, variance):
         share = (self.n_batches.detach() / self.n_growing).clamp_max(1)
         floor = self.min_std * share.square()
-        return (floor * torch.rsqrt(variance + self.eps)).clamp_min(1)
+        stretch = (floor * torch.rsqrt(variance + self.eps)).clamp_min(1)
+        return torch.where(variance > 10 * self.eps, stretch, 1.0)
 
-    def _of_batch(self, x):
+    def _of_batch(self, x, bias):
         n_rows = x.shape[-2]
         variance, mean = torch.var_mean(x, dim=-2, correction=0)
         with torch.no_grad():
@@ -68,7 +72,7 @@ class MinStd(nn.Module):
             unbiased = variance * (n_rows / (n_rows - 1)) + self.eps
             kept = self.log_variance.exp().lerp(unbiased, weight)
             self.log_variance.copy_(kept.log())
-            self.mean.lerp_(mean, weight)
+            self.mean.lerp_(mean - bias, weight)
         return mean, variance
 
 
@@ -87,11 +91,12 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         self.linear = Linear(in_features, 2 * latent_dim, members=members)
-        self.min_std = nn.Identity()
+        self.min_std = None
         if min_std > 0:
             self.min_std = MinStd(latent_dim, min_std, members=members)
 
     def forward(self, hidden):
         mean, raw = self.linear(hidden).chunk(2, dim=-1)
-        log_variance = MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
-        return self.min_std(mean), log_variance
+        if self.min_std is not None:
+            mean = self.min_std(mean, self.linear.bias.chunk(2, dim=-1)[0])
+        return mean, MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)

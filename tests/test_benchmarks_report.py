@@ -38,7 +38,8 @@ def failure(dataset, model, text):
 
 def of_latent_space(**fields):
     fields |= {"epochs": 9, "best_epoch": 7, "probe_micro_F1": 0.456}
-    return fields | {"latent_dimensions": 64, "active_dimensions": 10}
+    dimensions = {"latent": 64, "active": 10, "stretched": 3}
+    return fields | {f"{kind}_dimensions": n for kind, n in dimensions.items()}
 
 
 @pytest.fixture
@@ -217,7 +218,7 @@ def test_scores_of_the_report(records):
     assert "test rows themselves, no fair estimate" in text
     assert "torch 2.13.0" in text
     latent = text[text.index("Latent space") :]
-    assert row(latent, "yeast")[2:] == ["10 of 64", "0.456", "0.750", "7 of 9"]
+    assert row(latent, "yeast")[2:] == ["10 of 64", "3", "0.456", "0.750", "7 of 9"]
     # The mean is of scene alone: MLkNN lacks yeast.
     small = row(files["accuracy_summary.rst"], "C-GMVAE")
     assert small == ["C-GMVAE", "2.00", "**5**", "2", "0.500", "2"]
@@ -398,15 +399,17 @@ def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
 
 def test_latent_spaces_with_and_without_a_least_width_are_compared(records):
     own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
-    records.append(record("yeast", "C-GMVAE, min_latent_std 0", 0.75, 1, **own))
+    del own["stretched_dimensions"]  # older records have none
+    name = "min_latent_std 0"
+    records.append(record("yeast", f"C-GMVAE, {name}", 0.75, 1, **own))
     text = "\n".join(studies.studies(records))
     text = text[text.index(models.LATENT) :]
     lines = [line.split("  ") for line in text.splitlines() if " of 64" in line]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     # Of the split that both have, and no other data set.
     assert cells == [
-        ["yeast", "C-GMVAE", "10 of 64", "0.456", "0.800", "7 of 9"],
-        ["yeast", "C-GMVAE, min_latent_std 0", "64 of 64", "0.567", "0.750", "7 of 9"],
+        ["yeast", "C-GMVAE", "10 of 64", "3", "0.456", "0.800", "7 of 9"],
+        ["yeast", f"C-GMVAE, {name}", "64 of 64", "0", "0.567", "0.750", "7 of 9"],
     ]
 
 

@@ -225,6 +225,19 @@ def test_no_dimension_collapses_below_min_latent_std(convert, ema_decay, monkeyp
     assert 0.2 < deviation.min() and deviation.max() < 1
 
 
+@pytest.mark.parametrize("scale_features", [True, False])
+def test_rows_that_are_all_alike_get_the_frequencies_of_the_labels(
+    scale_features, monkeypatch
+):
+    """There is nothing to stretch, and what is not there must not be stretched."""
+    monkeypatch.setattr(MinStd, "n_growing", 50)
+    options = {"scale_features": scale_features, "linear_path": False, "max_iter": 40}
+    rows = np.ones_like(X)
+    clf = small(**options, dropout=0.0, input_dropout=0.0, ema_decay=0.0, lr=3e-3)
+    probabilities = clf.fit(rows, Y).predict_proba(rows)
+    np.testing.assert_allclose(probabilities[0], Y.mean(axis=0), atol=0.1)
+
+
 def test_min_latent_std_changes_nothing_where_means_vary_by_themselves(monkeypatch):
     monkeypatch.setattr(MinStd, "n_growing", 100)
     options = {"max_iter": 25, "early_stopping": False, "ema_decay": 0.0}

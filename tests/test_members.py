@@ -13,6 +13,7 @@ from skorch.callbacks import Callback, EpochScoring
 
 from skcgmvae import CGMVAEClassifier
 from skcgmvae._batches import Batches, Rows
+from skcgmvae._gaussian_head import MinStd
 from skcgmvae._layers import InputLinear, Linear, SparseRows, side_by_side
 from skcgmvae._losses import CGMVAELoss
 from skcgmvae._network import CGMVAE
@@ -57,7 +58,7 @@ def ensemble_and_parts(**options):
         torch.nn.init.normal_(parameter, std=0.3)
     for name, parameter in ensemble.named_parameters():
         if name.endswith(".n_batches"):
-            parameter.data.fill_(1000)
+            parameter.data.fill_(MinStd.n_growing)
     parts = []
     for m in range(M):
         part = make(1, **options)

@@ -615,12 +615,13 @@ def test_priors_without_a_mixture_have_no_label_encoder(prior):
     {},
     {"prior": None},
     {"prior": "gaussian"},
-    {"min_latent_std": 1.0},
+    {"min_latent_std": 9.0},
     {"label_branch": True, "skip_connection": True, "n_samples": 2},
     {"reconstruction": "gaussian"},
     {"linear_path": False, "normalize": "feature"},
 ])  # fmt: skip
-def test_every_parameter_is_trained(options):
+def test_every_parameter_is_trained(options, monkeypatch):
+    monkeypatch.setattr(MinStd, "n_growing", 1)
     module = make(**options)
     shared = ("prior", "reconstruction", "label_branch", "normalize", "linear_path")
     criterion = {name: options[name] for name in shared if name in options}

@@ -169,6 +169,7 @@ def latent_space(records, datasets, models):
         for value in (
             lambda r: r["active_dimensions"],
             lambda r: r["latent_dimensions"],
+            lambda r: r.get("stretched_dimensions", 0),
             lambda r: r["probe_micro_F1"],
             lambda r: r["scores"]["validation"]["micro-F1"],
             lambda r: r["best_epoch"],
@@ -178,15 +179,16 @@ def latent_space(records, datasets, models):
     rows = []
     for key in ((d, m) for d in datasets for m in models):
         if key in values[0]:
-            active, of, probe, micro, best, epochs = (value[key] for value in values)
-            dimensions = f"{short(active)} of {short(of)}"
+            active, of, stretched, probe, micro, best, epochs = (v[key] for v in values)
+            latent = f"{short(active)} of {short(of)}", short(stretched)
             training = f"{short(best)} of {short(epochs)}"
-            rows.append([*key, dimensions, number(probe), number(micro), training])
-    header = ["data set", "model", "active", "probe", "model itself", "best epoch"]
-    yield rst_table(header, rows)
+            rows.append([*key, *latent, number(probe), number(micro), training])
+    columns = "active", "stretched", "probe", "model itself", "best epoch"
+    yield rst_table(["data set", "model", *columns], rows)
     yield paragraph(
         """A latent dimension is active if its mean differs between test rows, by a
-        standard deviation of more than 0.1. The probe is a logistic regression on
+        standard deviation of more than 0.1, and stretched if ``min_latent_std`` widens
+        it in predictions. The probe is a logistic regression on
         the latent means, its penalty chosen on validation rows; so is the threshold of
         its micro-F1, and of that of the model itself."""
     )

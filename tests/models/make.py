@@ -28,6 +28,7 @@ def main():
         label_encoder_layer_sizes=(8,),
         decoder_layer_sizes=(16,),
         n_members=2,
+        min_latent_std=100.0,  # stretches, though there are few steps
         max_iter=5,
         random_state=0,
         device="cpu",
