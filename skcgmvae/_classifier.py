@@ -50,14 +50,14 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         values are drawn, so that dense and sparse training agree to rounding only
         with 0.
     min_latent_std : float, default=0.25
-        Standard deviation, at least 0, that the mean of q(z|x) has or exceeds in each
-        latent dimension over the rows of a training step, whatever their weights, so
-        that none collapses (paper: none, 0). A dimension with less is stretched, as in
-        batch normalisation [3]_, others are left alone. It grows to this value over the
-        first 1000 steps, with their square: most dimensions get there by themselves.
-        Over the rows of :meth:`transform` it can be less: in training dropout adds to
-        it. Meant for a ``batch_size`` of some tens; with 1 nothing varies, and it has
-        no effect.
+        Least standard deviation, 0 or more, of the mean of q(z|x) in each latent
+        dimension over the rows of a training step (paper: 0, none). A dimension that
+        varies by less is stretched, as in batch normalisation [3]_, so that it cannot
+        collapse; others are left alone. It grows to this value over the first 2000
+        steps, with their square, so that dimensions that are of use get there by
+        themselves; a training that ends sooner ends with less. Over the rows of
+        :meth:`transform` it is less, too: in training dropout adds to it. Meant for a
+        ``batch_size`` of some tens; with 1 nothing varies, and it has no effect.
     prior : {"mixture", "gaussian"} or None, default="mixture"
         ``"mixture"``: Eq. 1, the Gaussians of the row's labels, evenly mixed; N(0, I)
         for a row without labels. ``"gaussian"``: N(0, I) for every row, the
