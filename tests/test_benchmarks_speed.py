@@ -65,7 +65,9 @@ def test_the_loop_by_hand_comes_to_the_same(n_members, n_bins):
     for name, weight in net.module_.named_parameters():
         # Where a gradient vanishes, Adam's first steps are of its last digit.
         difference = (averages[name].reshape(weight.shape) - weight).abs()
-        assert difference.mean() < 1e-5 < weight.detach().std(), name
+        assert difference.mean() < 1e-5, name
+        if not name.endswith(".n_batches"):  # one number, or one and the same
+            assert weight.detach().std() > 1e-5, name
 
 
 def test_the_loop_of_skorch_has_the_same_losses():

@@ -38,6 +38,7 @@ def make(size, **options):
             "decoder_layer_sizes": (11,),
             "dropout": 0.0,
             "input_dropout": 0.0,
+            "min_latent_std": 0.0,
         }
         | options,
     ).double()

@@ -93,6 +93,7 @@ class PlainLoop:
         hidden = self.linear("feature_encoder.layers.hidden.2", hidden)
         hidden = dropout(torch.relu(hidden))
         mean, log_variance = self.gaussian("feature_encoder.head", hidden)
+        mean = self.stretched(mean)
         noise = torch.randn_like(mean)
         z = mean + noise * torch.exp(0.5 * log_variance)
 
@@ -126,6 +127,26 @@ class PlainLoop:
         )
         n_members = math.prod(self.members)
         return (rows.sum() + entropy) / n_rows + self.penalty * squares / n_members
+
+    def stretched(self, mean):
+        """What varies over the rows by less than the floor, as wide as that."""
+        head = "feature_encoder.head"
+        names = "mean", "log_variance", "n_batches"
+        average, log_variance, count = (
+            self.weights[f"{head}.min_std.{name}"].detach() for name in names
+        )
+        bias = self.weights[f"{head}.linear.bias"].detach().chunk(2, dim=-1)[0]
+        variance, centre = torch.var_mean(mean, dim=-2, correction=0, keepdim=True)
+        with torch.no_grad():
+            count += 1
+            share = (1 / count).clamp_min(0.1)
+            n_rows = mean.shape[-2]
+            of_all = variance.squeeze(-2) * (n_rows / (n_rows - 1))
+            log_variance.copy_(log_variance.exp().lerp(of_all, share).log())
+            average.lerp_((centre - bias).squeeze(-2), share)
+        floor = 0.25 * (count / 2000).clamp_max(1) ** 2
+        extra = (floor[..., None, :] / variance.sqrt()).clamp_min(1) - 1
+        return mean + extra * (mean - centre)
 
     def mixture(self, z, y, n_positive, label_embedding):
         """log p(z|y), of which only labels that occur are encoded."""
