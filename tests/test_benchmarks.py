@@ -1,5 +1,7 @@
 """The protocol and the records of the accuracy benchmark."""
 
+import time
+
 import numpy as np
 import pytest
 from common import small
@@ -8,9 +10,10 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
 from benchmarks.accuracy import __main__ as accuracy
+from benchmarks.accuracy import running
 from benchmarks.accuracy.models import COMPARED, MODELS, NEURAL_PEERS, Forest
 from benchmarks.accuracy.protocol import THRESHOLDS, evaluate, split
-from benchmarks.accuracy.running import stretched_dimensions
+from benchmarks.accuracy.running import Setting, Task, stretched_dimensions
 from benchmarks.records import read
 from skcgmvae.datasets import load_npz
 
@@ -122,6 +125,28 @@ def test_what_fails_is_recorded_in_words_and_not_tried_on_other_splits(folder):
     assert run(folder, "kNN", splits="3") == records
     records = run(folder, "MLP", **{"--max-gib": "0.001"})
     assert "failure" in records[-1]
+
+
+def scores_and_a_long_probe(sender, task, setting):
+    sender.send(task._asdict() | {"scores": 1})
+    time.sleep(setting.max_seconds + 1)
+    sender.send({"probe_micro_F1": 2})
+
+
+def scores_and_a_failure(sender, task, setting):
+    sender.send(task._asdict() | {"scores": 1})
+    sender.send(task._asdict() | {"failure": "of the probe"})
+
+
+def test_the_limit_of_time_is_on_the_model_alone(monkeypatch):
+    task, setting = Task("toy", "C-GMVAE", 0), Setting(max_seconds=3)
+    # The first process of all takes longer to start.
+    monkeypatch.setattr(running, "_send", scores_and_a_failure)
+    record = running.run_apart(task, setting._replace(max_seconds=60))
+    assert record == task._asdict() | {"failure": "of the probe"}
+    monkeypatch.setattr(running, "_send", scores_and_a_long_probe)
+    record = running.run_apart(task, setting)
+    assert record == task._asdict() | {"scores": 1, "probe_micro_F1": 2}
 
 
 def test_the_latent_space_is_judged(folder):

@@ -100,18 +100,26 @@ _START = threading.Lock()
 
 
 def run_apart(task, setting):
-    """:func:`run_one` in a new process; a record that says so where it fails."""
+    """:func:`run_one` in a new process; a record that says so where it fails.
+
+    The limit of time is on fit and prediction. What is then looked at in the latent
+    space is no cost of the model's.
+    """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_send, args=(sender, task, setting), daemon=True)
     with _START:
         process.start()
     sender.close()
-    failure = f"not ended after {setting.max_seconds:g} s"
+    record, failure = {}, f"not ended after {setting.max_seconds:g} s"
     try:
         if receiver.poll(setting.max_seconds):
-            return receiver.recv()
+            while "failure" not in (part := receiver.recv()):
+                record |= part
+            return part
     except EOFError:
         process.join()
+        if process.exitcode == 0:
+            return record
         failure = f"ended with exit code {process.exitcode}"
     finally:
         process.kill()
@@ -123,17 +131,20 @@ def _send(sender, task, setting):
     limit = int(setting.max_gib * GIB)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
-        record = run_one(task, setting.folder)
+        for part in run_one(task, setting.folder):
+            sender.send(part)
     except MemoryError:
-        record = task._asdict() | {"failure": f"more than {setting.max_gib:g} GiB"}
+        sender.send(task._asdict() | {"failure": f"more than {setting.max_gib:g} GiB"})
     except Exception as error:
         failure = f"{type(error).__name__}: {error}".splitlines()[0]
-        record = task._asdict() | {"failure": failure}
-    sender.send(record)
+        sender.send(task._asdict() | {"failure": failure})
 
 
 def run_one(task, folder=None):
-    """Train and evaluate one model on one split, on one thread; the record."""
+    """Train and evaluate one model on one split, on one thread.
+
+    Yields the parts of its record: what came of it, then what its latent space knows.
+    """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", ConvergenceWarning)
     X, Y = load_npz(task.dataset, folder=folder, return_X_y=True)
@@ -147,19 +158,19 @@ def run_one(task, folder=None):
         P_test = model.predict_proba(X[test])
         predicted = time.perf_counter()
         P_valid = model.predict_proba(X[valid])
-        record = task._asdict() | {
+        yield task._asdict() | {
             "scores": evaluate(Y[valid], P_valid, Y[test], P_test),
             "ranking": evaluate_probabilities(Y[test], P_test),
             "fit_seconds": round(fitted - start, 2),
             "predict_seconds": round(predicted - fitted, 3),
             "peak_mib": round(peak_mib()),
+            "versions": versions(),
         }
         if isinstance(model, CGMVAEClassifier):
-            record |= about_training(model)
+            yield about_training(model)
             if task.fraction == 1:  # where the report tells of it
                 parts = [(X[rows], Y[rows]) for rows in (train, valid, test)]
-                record |= about_latent_space(model, parts)
-    return record | {"versions": versions()}
+                yield about_latent_space(model, parts)
 
 
 def peak_mib():
