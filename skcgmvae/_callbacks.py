@@ -30,6 +30,13 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
 # data tried, with ten times that it at most doubles, with a hundred times it explodes.
 EXPLODED = 1e3
 
+# Of how strong a penalty early stopping has the choice, and how slowly it is offered.
+# On no data tried is ten times as strong a one better, or twice as many steps; with
+# half as many, word counts lose a little, whose weights have far to go. A training of
+# less than twice as many takes half of them.
+PENALTY_START = 100.0
+PENALTY_STEPS = 2000
+
 
 class KeepBest(Callback):
     """Early stopping, the best weights, and an end to training that diverges.
@@ -170,6 +177,29 @@ class KeepBest(Callback):
             stacklevel=2,
         )
         net.request_stop()
+
+
+class FallingPenalty(Callback):
+    """Let the penalty of a linear path begin high and fall, step by step, to its own.
+
+    Early stopping keeps the path's best epoch, and so chooses how strong the penalty is
+    to be: a regularization path in one training. Without held-out rows there is nothing
+    to choose by; what goes on from an earlier training has chosen. Then the penalty is
+    its own throughout.
+    """
+
+    def on_train_begin(self, net, **kwargs):
+        self.falls_ = net.train_split is not None and not net.history
+        self.n_epochs_ = net.max_epochs  # before a checkpoint takes off what is done
+
+    def on_epoch_begin(self, net, dataset_train, **kwargs):
+        n_steps = self.n_epochs_ * len(net.get_iterator(dataset_train, training=True))
+        self.n_falling_ = min(PENALTY_STEPS, n_steps / 2)
+
+    def on_batch_begin(self, net, training, **kwargs):
+        if training:
+            done = min(net.n_steps_ / self.n_falling_, 1) if self.falls_ else 1
+            net.module_.linear_path.multiply_penalty(PENALTY_START ** (1 - done))
 
 
 class ProgressBar(Callback):

@@ -27,13 +27,14 @@ from skcgmvae._random import generator_states, set_generator_states
 # Raised when a checkpoint comes to hold something else, or when a version did what no
 # parameter's default says today: 3, all members see ranks, and the linear path bins; 4,
 # a training ends with a calibration by the labels' frequencies; 5, latent means have a
-# least width.
-FORMAT = 5
+# least width; 6, the penalty of the linear path falls.
+FORMAT = 6
 
 # MiB of rows that are copied to see whether they are the same.
 CHUNK_MEMORY = 8
 
-# Parameters on which the weights after so many epochs do not depend.
+# Parameters on which the weights after so many epochs do not depend, but for a max_iter
+# so low that the penalty of the linear path falls faster.
 FREE = {
     "callbacks",
     "checkpoint",
@@ -201,7 +202,7 @@ def _state(net):
         "history": [epoch | {"batches": []} for epoch in net.history],
         "weights": dict(net.module_.named_parameters()),
         "average": net.average_weights_ or {},
-        "n_averaged": net.n_averaged_,
+        "n_steps": net.n_steps_,
         "optimizer": _with_keys(str, net.optimizer_.state_dict()),
         "schedules": {
             name: {"batch": callback.batch_idx_, **callback.lr_scheduler_.state_dict()}
@@ -221,7 +222,7 @@ def _restore(net, state):
             name: tensors["average"][name].to(net.device)
             for name, _ in net.module_.named_parameters()
         }
-    net.n_averaged_ = state["n_averaged"]
+    net.n_steps_ = state["n_steps"]
     net.optimizer_.load_state_dict(_with_keys(int, tensors["optimizer"]))
     for name, callback in _schedules(net):
         schedule = dict(state["schedules"][name])

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skcgmvae._callbacks import FallingPenalty
 from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._linear_path import MOST_BINS
 from skcgmvae._losses import CGMVAELoss
@@ -84,7 +85,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         features it is not linear (``n_bins``).
     linear_penalty : float, default=1.0
         Strength of the L2 penalty of its weights, the 1/C of scikit-learn's
-        LogisticRegression.
+        LogisticRegression. In a fit with ``early_stopping`` it is the least: the
+        penalty falls to it from 100 times as much, over the first 2,000 steps or half
+        of ``max_iter``, and held-out rows choose the path's best epoch.
     n_bins : int or "auto", default="auto"
         Beside each feature that is seen by rank, and takes more than 8 values, the
         linear path has how far its score has come through each of so many bins, equally
@@ -429,6 +432,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.compile = compile
         self.random_state = random_state
         self.verbose = verbose
+
+    def _module_callbacks(self):
+        return [("falling_penalty", FallingPenalty())] if self.linear_path else []
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""

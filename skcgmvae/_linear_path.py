@@ -98,7 +98,10 @@ class LinearPath(InputLinear):
         nn.init.zeros_(self.weight)
         if label_log_odds is not None:
             self.bias.data.copy_(label_log_odds / LINEAR_SPEED)
-        self.penalty = penalty * LINEAR_SPEED**2
+        self.least_penalty = penalty * LINEAR_SPEED**2
+        # A tensor: with another number a step would have to be compiled anew.
+        least = torch.tensor(self.least_penalty)
+        self.register_buffer("penalty", least, persistent=False)
         self.bin_weight = None
         n_continuous = 0 if continuous is None else len(continuous)
         if n_bins == "auto":
@@ -113,6 +116,10 @@ class LinearPath(InputLinear):
 
     def forward(self, x):
         return self._logits(x, self.weight, self.bias, self.bin_weight)
+
+    def multiply_penalty(self, factor):
+        """Let the weights cost ``factor`` times ``penalty`` from now on."""
+        self.penalty.fill_(factor * self.least_penalty)
 
     def training_output(self, x, sample=None):
         """The logits of the labels looked at, (B, L), and the weights' penalty, (1,).

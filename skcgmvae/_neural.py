@@ -287,6 +287,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             verbose=int(self.verbose),
             callbacks=[
                 ("keep_best", KeepBest(self.n_iter_no_change, self.tol)),
+                *self._module_callbacks(),
                 *(self.callbacks or []),
                 ("scikit_learn", ScikitLearnCallbacks()),
                 ("keep_training", KeepTraining()),
@@ -296,6 +297,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             **{f"criterion__{k}": value for k, value in criterion_parameters.items()},
         )
         return net.initialize()
+
+    def _module_callbacks(self):
+        """Those that the module of a subclass needs in training, with their names."""
+        return []
 
     def _label_facts(self, Y, rows):
         """What else the module of a subclass is told of these rows' labels, by name."""

@@ -136,6 +136,7 @@ class MultiLabelNet(NeuralNet):
 
     def train_step(self, batch, **fit_params):
         step = super().train_step(batch, **fit_params)
+        self.n_steps_ += 1
         self._update_average()
         return step
 
@@ -238,7 +239,7 @@ class MultiLabelNet(NeuralNet):
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
         self.compiled_ = CompiledLosses() if self.compile else None
-        self.n_averaged_ = 0
+        self.n_steps_ = 0
         if self.ema_decay:
             self.average_weights_ = _copy(self.module_.named_parameters())
 
@@ -302,8 +303,7 @@ class MultiLabelNet(NeuralNet):
         if self.average_weights_ is None:
             return
         # A shorter memory at first, so that the random start is soon forgotten.
-        self.n_averaged_ += 1
-        decay = min(self.ema_decay, self.n_averaged_ / (self.n_averaged_ + 2))
+        decay = min(self.ema_decay, self.n_steps_ / (self.n_steps_ + 2))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average_weights_.values()),

@@ -128,6 +128,30 @@ def test_the_kl_term_warms_up(data):
     assert weights == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
 
 
+def test_a_constant_penalty_is_what_the_other_falls_to(data):
+    def penalties(model):
+        watch = Penalty()
+        model.set_params(max_iter=3, callbacks=[*(model.callbacks or []), watch])
+        model.fit(*data)
+        return watch.seen
+
+    falling = penalties(cgmvae(data[0], 0))
+    constant = penalties(MODELS["C-GMVAE, constant penalty"](None, 0))
+    assert falling[0] > falling[2]
+    assert constant == [falling[2]] * 3
+
+
+class Penalty(Callback):
+    """The penalty of the linear path in each epoch."""
+
+    def initialize(self):
+        self.seen = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.seen.append(float(net.module_.linear_path.penalty))
+
+
 def test_the_learning_rate_falls_along_a_cosine(data):
     model = cgmvae(data[0], 0, **SHORT | cosine_schedule(4), lr=0.01).fit(*data)
     expected = [0.005 * (1 + math.cos(math.pi * t / 4)) for t in range(4)]

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import DEVICE, as_sparse, small
+from common import DEVICE, SMALL, as_sparse, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
 from torch.nn import functional as F
 
+from skcgmvae import CGMVAEClassifier
 from skcgmvae._label_sample import LabelSample
 from skcgmvae._linear_path import (
     LINEAR_SPEED,
@@ -151,6 +154,15 @@ def test_some_labels_have_their_own_logits_and_stand_for_others_in_the_penalty(m
     assert_close(whole, expected[..., None])
 
 
+def test_a_multiple_of_the_penalty_is_of_the_penalty_given():
+    path, x = make(), rows(B, D)
+    _, once = path.training_output(x)
+    for factor in (3.0, 5.0, 1.0):
+        path.multiply_penalty(factor)
+        _, found = path.training_output(x)
+        assert_close(found, factor * once)
+
+
 def test_without_continuous_features_or_bins_it_is_linear():
     for options in ({"continuous": None}, {"n_bins": 0}):
         path = make(**options)
@@ -198,6 +210,89 @@ def test_a_linear_path_with_bins_learns_what_is_not_linear(bumps, form):
         accuracy[n_bins] = (clf.predict(X[400:]) == Y[400:]).mean()
     assert accuracy[0] < 0.65
     assert accuracy["auto"] > 0.85
+
+
+class Watch(Callback):
+    """The penalty of a unit of squares in each step, in the path's own."""
+
+    def initialize(self):
+        self.steps = []
+        return self
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            path = net.module_.linear_path
+            squares = sum(
+                path.get_parameter(name).detach().square().sum()
+                for name in ("weight", "bin_weight")
+            )
+            x = torch.zeros(1, path.weight.shape[0])
+            _, penalty = path.training_output(x)
+            self.steps.append(float(penalty.detach().squeeze() / squares))
+
+
+def watched(data, **parameters):
+    """A fitted estimator and its :class:`Watch`."""
+    watch = Watch()
+    clf = small(callbacks=[("watch", watch)], linear_penalty=3.0, **parameters)
+    clf.fit(*data)
+    return clf, dict(clf.net_.callbacks_)["watch"]
+
+
+def own(n_rows):
+    return 3.0 * LINEAR_SPEED**2 / (2 * n_rows)
+
+
+def test_the_penalty_falls_a_hundredfold_in_two_thousand_steps(bumps):
+    clf, watch = watched(
+        bumps, max_iter=20, min_steps_per_epoch=205, n_iter_no_change=20
+    )
+    steps = np.arange(len(watch.steps))
+    assert len(steps) >= 2050
+    expected = own(540) * 10 ** np.clip(2 - steps / 1000, 0, 2)
+    np.testing.assert_allclose(watch.steps, expected, rtol=1e-3)
+    # What goes on from there does so without.
+    clf.set_params(warm_start=True, min_steps_per_epoch=5, max_iter=2).fit(*bumps)
+    assert len(watch.steps) == len(steps) + 10
+    np.testing.assert_allclose(watch.steps[-10:], own(540), rtol=1e-3)
+
+
+@pytest.mark.parametrize("max_iter", [1, 4])
+def test_in_a_short_training_the_penalty_falls_over_half_of_it(bumps, max_iter):
+    _, watch = watched(bumps, max_iter=max_iter, min_steps_per_epoch=20)
+    share = np.arange(max_iter * 20) / (max_iter * 10)
+    expected = own(540) * 10 ** np.clip(2 - 2 * share, 0, 2)
+    np.testing.assert_allclose(watch.steps, expected, rtol=1e-3)
+
+
+def test_the_penalty_is_its_own_where_nothing_is_held_out(bumps):
+    clf, watch = watched(bumps, early_stopping=False, max_iter=2)
+    clf.partial_fit(*bumps)
+    assert len(watch.steps) == 15
+    np.testing.assert_allclose(watch.steps, own(600), rtol=1e-3)
+
+
+class WithConstantPenalty(CGMVAEClassifier):
+    def _module_callbacks(self):
+        return []
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.1])
+def test_where_labels_are_hard_to_tell_the_path_is_better_for_it(signal):
+    """Early stopping then chooses a strong penalty: weights are short."""
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(1000, 60), rng.randn(60, 4)
+    Y = (signal * X @ weight + rng.randn(1000, 4) > 0).astype(int)
+    lengths, losses = [], []
+    for kind in (CGMVAEClassifier, WithConstantPenalty):
+        clf = kind(**SMALL | {"max_iter": 20, "min_steps_per_epoch": 50, "lr": 2e-3})
+        clf.fit(X[:300], Y[:300])
+        lengths.append(clf.net_.module_.linear_path.weight.norm().item())
+        clf.logit_scale_ = np.array([[0.0] * 4, [1.0] * 4])  # of the path alone
+        clf.logit_shift_ = np.zeros(4)
+        losses.append(log_loss(Y[300:].ravel(), clf.predict_proba(X[300:]).ravel()))
+    assert lengths[0] < 0.8 * lengths[1]
+    assert losses[0] < losses[1] - 0.02
 
 
 def test_bins_are_frozen_with_the_path_and_rounded_with_its_products(bumps):

@@ -69,6 +69,13 @@ class KLWarmUp(Callback):
         net.criterion_.weights["kl"] = part * self.weight_
 
 
+class ConstantPenalty(Callback):
+    """Let the penalty of the linear path be its own from the start."""
+
+    def on_batch_begin(self, net, **kwargs):
+        net.module_.linear_path.multiply_penalty(1)
+
+
 def cosine_schedule(n_epochs):
     """Parameters with which the learning rate, of all parts, falls along a cosine."""
     falling = LRScheduler("CosineAnnealingLR", T_max=n_epochs)

@@ -28,6 +28,7 @@ from sklearn.svm import LinearSVC
 
 from benchmarks.accuracy.levers import (
     AsymmetricLoss,
+    ConstantPenalty,
     FreeBits,
     KLWarmUp,
     LabelSmoothing,
@@ -276,6 +277,7 @@ def one_by_one(name, values):
     return {f"{name} {value:g}": {name: value} for value in values}
 
 
+PENALTY = "A linear path whose penalty does not fall"
 LATENT = "Latent means that may vary as little as they will"
 
 # The paper's experiments with the method itself, and our own levers.
@@ -293,6 +295,7 @@ STUDIES = {
         | one_by_one("beta", (0.1, 0.5, 1.5, 2.0))
         | one_by_one("embedding_dim", (64, 512, 2048))
     ),
+    PENALTY: variants({"constant penalty": {"callbacks": [ConstantPenalty()]}}),
     LATENT: variants(one_by_one("min_latent_std", (0.0,))),
     "What this package adds or sets otherwise, one thing changed at a time": variants(
         one_by_one("n_members", (1, 2, 8))
@@ -309,6 +312,7 @@ STUDIES = {
                 "decoder_layer_sizes": (512, 512),
             },
         }
+        | one_by_one("linear_penalty", (0.1, 10.0))
         | one_by_one("kl_weight", (0.0, 0.01, 0.1, 1.0))
         | one_by_one("dropout", (0.1, 0.5))
         | one_by_one("input_dropout", (0.0, 0.7))
