@@ -30,10 +30,10 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
 # data tried, with ten times that it at most doubles, with a hundred times it explodes.
 EXPLODED = 1e3
 
-# Of how strong a penalty early stopping has the choice, and how slowly it is offered.
-# On no data tried is ten times as strong a one better, or twice as many steps; with
-# half as many, word counts lose a little, whose weights have far to go. A training of
-# less than twice as many takes half of them.
+# How many times its own the penalty of a linear path is at first, and over how many
+# steps it falls, or over half of those that there are at most. On no data tried is ten
+# times as strong a one better, or twice as many steps; with half as many, word counts
+# lose a little, whose weights have far to go.
 PENALTY_START = 100.0
 PENALTY_STEPS = 2000
 
@@ -182,14 +182,25 @@ class KeepBest(Callback):
 class FallingPenalty(Callback):
     """Let the penalty of a linear path begin high and fall, step by step, to its own.
 
-    Early stopping keeps the path's best epoch, and so chooses how strong the penalty is
-    to be: a regularization path in one training. Without held-out rows there is nothing
-    to choose by; what goes on from an earlier training has chosen. Then the penalty is
-    its own throughout.
+    Early stopping keeps the path's best epoch, with the penalty it had then, and so
+    chooses how strong it is to be: a regularization path in one training. What goes on
+    from there begins with the penalty that was chosen. Without held-out rows there is
+    nothing to choose by, and the penalty stays what it is.
+
+    Parameters
+    ----------
+    start : float
+        How many times its own the penalty is at first, at least 1.
     """
 
+    def __init__(self, start=PENALTY_START):
+        self.start = start
+
     def on_train_begin(self, net, **kwargs):
-        self.falls_ = net.train_split is not None and not net.history
+        self.falls_ = net.train_split is not None
+        self.start_ = self.start
+        if any("valid_loss" in epoch for epoch in net.history):
+            self.start_ = net.module_.linear_path.penalty_factor.max().item()
         self.n_epochs_ = net.max_epochs  # before a checkpoint takes off what is done
 
     def on_epoch_begin(self, net, dataset_train, **kwargs):
@@ -197,9 +208,9 @@ class FallingPenalty(Callback):
         self.n_falling_ = min(PENALTY_STEPS, n_steps / 2)
 
     def on_batch_begin(self, net, training, **kwargs):
-        if training:
-            done = min(net.n_steps_ / self.n_falling_, 1) if self.falls_ else 1
-            net.module_.linear_path.multiply_penalty(PENALTY_START ** (1 - done))
+        if training and self.falls_:
+            to_come = max(1 - net.n_steps_ / self.n_falling_, 0)
+            net.module_.linear_path.multiply_penalty(self.start_**to_come)
 
 
 class ProgressBar(Callback):

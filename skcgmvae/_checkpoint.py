@@ -34,7 +34,7 @@ FORMAT = 6
 CHUNK_MEMORY = 8
 
 # Parameters on which the weights after so many epochs do not depend, but for a max_iter
-# so low that the penalty of the linear path falls faster.
+# of so few steps that the penalty of the linear path falls faster.
 FREE = {
     "callbacks",
     "checkpoint",

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcgmvae._callbacks import FallingPenalty
+from skcgmvae._callbacks import PENALTY_START, FallingPenalty
 from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._linear_path import MOST_BINS
 from skcgmvae._losses import CGMVAELoss
@@ -86,8 +86,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     linear_penalty : float, default=1.0
         Strength of the L2 penalty of its weights, the 1/C of scikit-learn's
         LogisticRegression. In a fit with ``early_stopping`` it is the least: the
-        penalty falls to it from 100 times as much, over the first 2,000 steps or half
-        of ``max_iter``, and held-out rows choose the path's best epoch.
+        penalty begins at 100 times as much, or at 100 if that is less, and falls to it
+        over the first 2,000 steps, or over half of ``max_iter`` epochs if that is
+        sooner. Held-out rows choose the path's best epoch, and a training that goes on
+        begins with the penalty of that epoch.
     n_bins : int or "auto", default="auto"
         Beside each feature that is seen by rank, and takes more than 8 values, the
         linear path has how far its score has come through each of so many bins, equally
@@ -178,8 +180,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         epoch. Started again with the same parameters on the same data, after a crash
         or a kill, it goes on from there and ends as if it had never stopped, on a CPU
         bit for bit; when it had come to its end, it ends at once. ``max_iter`` may be
-        raised meanwhile. A file of another training is refused. Of ``callbacks`` only
-        the schedules of skorch's LRScheduler are kept.
+        raised meanwhile; from one below 80 the end may be another, as in fewer than
+        4,000 steps the penalty of the linear path falls faster. A file of another
+        training is refused. Of ``callbacks`` only the schedules of skorch's LRScheduler
+        are kept.
     callbacks : list of skorch callbacks, default=None
         Instances, or pairs (name, instance), for the net inside.
     device : str or torch.device, default="auto"
@@ -304,6 +308,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     _module_class = CGMVAE
     _criterion_class = CGMVAELoss
     _values_before = {"min_latent_std": 0.0}
+    _weights_since = {"linear_path.log_factor": 5}
 
     _parameter_constraints = {
         **BaseNeuralClassifier._parameter_constraints,
@@ -434,7 +439,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.verbose = verbose
 
     def _module_callbacks(self):
-        return [("falling_penalty", FallingPenalty())] if self.linear_path else []
+        if not self.linear_path:
+            return []
+        # One that is high itself need not begin higher.
+        start = PENALTY_START / max(self.linear_penalty, 1)
+        return [("falling_penalty", FallingPenalty(max(start, 1)))]
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""

@@ -4,6 +4,8 @@ Pure torch. Shapes in the comments as in :mod:`skcgmvae._network`, and besides: 
 continuous features, T bins each.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -98,10 +100,11 @@ class LinearPath(InputLinear):
         nn.init.zeros_(self.weight)
         if label_log_odds is not None:
             self.bias.data.copy_(label_log_odds / LINEAR_SPEED)
-        self.least_penalty = penalty * LINEAR_SPEED**2
-        # A tensor: with another number a step would have to be compiled anew.
-        least = torch.tensor(self.least_penalty)
-        self.register_buffer("penalty", least, persistent=False)
+        self.penalty = penalty * LINEAR_SPEED**2
+        # A parameter, though without a gradient, so that it is kept and saved with the
+        # weights that were the best under it. Of the factor it is the logarithm: an
+        # average of what has fallen a hundredfold would tell of the beginning only.
+        self.log_factor = nn.Parameter(torch.zeros(*members, 1))
         self.bin_weight = None
         n_continuous = 0 if continuous is None else len(continuous)
         if n_bins == "auto":
@@ -117,9 +120,15 @@ class LinearPath(InputLinear):
     def forward(self, x):
         return self._logits(x, self.weight, self.bias, self.bin_weight)
 
+    @torch.no_grad()
     def multiply_penalty(self, factor):
         """Let the weights cost ``factor`` times ``penalty`` from now on."""
-        self.penalty.fill_(factor * self.least_penalty)
+        self.log_factor.fill_(math.log(factor))
+
+    @property
+    def penalty_factor(self):
+        """How many times ``penalty`` the weights cost, (*members, 1)."""
+        return self.log_factor.detach().exp()
 
     def training_output(self, x, sample=None):
         """The logits of the labels looked at, (B, L), and the weights' penalty, (1,).
@@ -133,7 +142,8 @@ class LinearPath(InputLinear):
         if bins is not None:
             bins, more = _of_labels(bins, sample)
             squares = squares + more
-        return self._logits(x, weight, bias, bins), self.penalty * squares[..., None]
+        penalty = self.penalty * self.penalty_factor * squares[..., None]
+        return self._logits(x, weight, bias, bins), penalty
 
     def _logits(self, x, weight, bias, bins):
         logits = self.by(weight, bias, x)

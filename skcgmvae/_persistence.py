@@ -20,8 +20,9 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 # Raised when a file comes to hold what earlier versions could not read, or when what it
 # holds comes to mean something else: before 2, of an ensemble only every second member
 # saw ranks; before 3, logits were calibrated by their scale alone; before 4, latent
-# means varied as little as they would.
-FORMAT = 4
+# means varied as little as they would; before 5, the penalty of the linear path did not
+# fall.
+FORMAT = 5
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 
@@ -37,8 +38,10 @@ class SavedModels:
     the losses by epoch.
     """
 
-    # Parameters that came later, with what a file that has them not was fitted with.
+    # Parameters that came later, with what a file that has them not was fitted with;
+    # weights, which are as they begin, with the first format that has them.
     _values_before = {}
+    _weights_since = {}
 
     def save_model(self, path):
         """Write the fitted model to a file that any later release can read.
@@ -217,12 +220,17 @@ class SavedModels:
         # file holds before anything of that size is made.
         with torch.device("meta"):
             expected = self._module_class(**module_parameters).state_dict()
+        later = {
+            n for n, since in self._weights_since.items() if tree["format"] < since
+        }
+        for name in later:
+            expected.pop(name, None)
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
         if shapes != {name: tuple(weight.shape) for name, weight in expected.items()}:
             raise ValueError("the weights are not those of the parameters.")
         with seeded(0, resolve_device(self.device)):  # the global generators stay
             net = self._build_net(module_parameters, criterion_parameters)
-        net.module_.load_state_dict(weights)
+        net.module_.load_state_dict(weights, strict=not later)
         training = tree["training"]
         net.history = History(training["history"])
         keep_best = dict(net.callbacks_)["keep_best"]

@@ -128,28 +128,29 @@ def test_the_kl_term_warms_up(data):
     assert weights == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
 
 
-def test_a_constant_penalty_is_what_the_other_falls_to(data):
-    def penalties(model):
-        watch = Penalty()
-        model.set_params(max_iter=3, callbacks=[*(model.callbacks or []), watch])
-        model.fit(*data)
-        return watch.seen
-
-    falling = penalties(cgmvae(data[0], 0))
-    constant = penalties(MODELS["C-GMVAE, constant penalty"](None, 0))
-    assert falling[0] > falling[2]
-    assert constant == [falling[2]] * 3
-
-
 class Penalty(Callback):
-    """The penalty of the linear path in each epoch."""
+    """How many times its own the penalty of the linear path is in each step."""
 
     def initialize(self):
         self.seen = []
         return self
 
-    def on_epoch_end(self, net, **kwargs):
-        self.seen.append(float(net.module_.linear_path.penalty))
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.seen.append(float(net.module_.linear_path.penalty_factor[0]))
+
+
+def test_a_constant_penalty_does_not_fall(data):
+    def penalties(model):
+        watch = Penalty()
+        model.set_params(max_iter=1, callbacks=[*(model.callbacks or []), watch])
+        model.fit(*data)
+        return watch.seen
+
+    falling = penalties(cgmvae(data[0], 0))
+    constant = penalties(MODELS["C-GMVAE, constant penalty"](None, 0))
+    assert falling[0] == pytest.approx(100) and falling[-1] == 1
+    assert constant == [1] * len(falling)
 
 
 def test_the_learning_rate_falls_along_a_cosine(data):

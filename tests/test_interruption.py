@@ -40,12 +40,12 @@ WHEN = [
 
 
 @pytest.mark.parametrize(("event", "epoch", "n_whole"), WHEN)
-def test_the_best_so_far_is_kept(event, epoch, n_whole):
-    as_told = {"linear_penalty": 0.0}  # or how it falls would depend on max_iter
-    expected = small(max_iter=max(1, n_whole), **as_told).fit(X, Y)
+def test_the_best_so_far_is_kept(monkeypatch, event, epoch, n_whole):
+    # Else max_iter would decide how quickly the linear path's penalty falls.
+    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", 5)
+    expected = small(max_iter=max(1, n_whole)).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match=r"interrupted in epoch .*weights so"):
-        callbacks = [Interrupt(event, epoch)]
-        clf = small(max_iter=9, callbacks=callbacks, **as_told).fit(X, Y)
+        clf = small(max_iter=9, callbacks=[Interrupt(event, epoch)]).fit(X, Y)
     assert len(clf.history_) >= n_whole
     if n_whole:
         np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))

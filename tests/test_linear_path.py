@@ -33,8 +33,9 @@ def make(seed=0, **options):
     torch.manual_seed(seed)
     options = {"penalty": 0.01, "continuous": CONTINUOUS, "n_bins": T} | options
     path = LinearPath(D, L, **options).double()
-    for weight in path.parameters():
-        torch.nn.init.normal_(weight)
+    for weight in (path.weight, path.bias, path.bin_weight):
+        if weight is not None:
+            torch.nn.init.normal_(weight)
     return path
 
 
@@ -213,63 +214,102 @@ def test_a_linear_path_with_bins_learns_what_is_not_linear(bumps, form):
 
 
 class Watch(Callback):
-    """The penalty of a unit of squares in each step, in the path's own."""
+    """How many times its own the penalty is in each step."""
 
     def initialize(self):
         self.steps = []
         return self
 
     def on_batch_end(self, net, training, **kwargs):
-        if training:
-            path = net.module_.linear_path
-            squares = sum(
-                path.get_parameter(name).detach().square().sum()
-                for name in ("weight", "bin_weight")
-            )
-            x = torch.zeros(1, path.weight.shape[0])
-            _, penalty = path.training_output(x)
-            self.steps.append(float(penalty.detach().squeeze() / squares))
+        if not training:
+            return
+        path = net.module_.linear_path
+        squares = sum(
+            path.get_parameter(name).detach().square().sum()
+            for name in ("weight", "bin_weight")
+        )
+        x = torch.zeros(1, path.weight.shape[0], device=path.weight.device)
+        _, penalty = path.training_output(x)
+        self.steps.append(penalty.item() / (squares.item() * path.penalty))
 
 
-def watched(data, **parameters):
-    """A fitted estimator and its :class:`Watch`."""
-    watch = Watch()
-    clf = small(callbacks=[("watch", watch)], linear_penalty=3.0, **parameters)
-    clf.fit(*data)
-    return clf, dict(clf.net_.callbacks_)["watch"]
+def watched(**parameters):
+    """An estimator, and a function that gives all factors since it was called last."""
+    clf = small(callbacks=[("watch", Watch())], **parameters)
+
+    def factors():
+        steps = dict(clf.net_.callbacks_)["watch"].steps
+        found = np.array(steps)
+        steps.clear()
+        return found
+
+    return clf, factors
 
 
-def own(n_rows):
-    return 3.0 * LINEAR_SPEED**2 / (2 * n_rows)
+def fall(start, n_steps, length):
+    """From ``start`` to 1 over ``n_steps`` of ``length``, by a factor each step."""
+    return start ** np.clip(1 - np.arange(length) / n_steps, 0, 1)
 
 
 def test_the_penalty_falls_a_hundredfold_in_two_thousand_steps(bumps):
-    clf, watch = watched(
-        bumps, max_iter=20, min_steps_per_epoch=205, n_iter_no_change=20
-    )
-    steps = np.arange(len(watch.steps))
-    assert len(steps) >= 2050
-    expected = own(540) * 10 ** np.clip(2 - steps / 1000, 0, 2)
-    np.testing.assert_allclose(watch.steps, expected, rtol=1e-3)
-    # What goes on from there does so without.
-    clf.set_params(warm_start=True, min_steps_per_epoch=5, max_iter=2).fit(*bumps)
-    assert len(watch.steps) == len(steps) + 10
-    np.testing.assert_allclose(watch.steps[-10:], own(540), rtol=1e-3)
+    clf, factors = watched(max_iter=20, min_steps_per_epoch=205, n_iter_no_change=20)
+    clf.fit(*bumps)
+    found = factors()
+    assert len(found) > 2050
+    np.testing.assert_allclose(found, fall(100, 2000, len(found)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("max_iter", [1, 4])
 def test_in_a_short_training_the_penalty_falls_over_half_of_it(bumps, max_iter):
-    _, watch = watched(bumps, max_iter=max_iter, min_steps_per_epoch=20)
-    share = np.arange(max_iter * 20) / (max_iter * 10)
-    expected = own(540) * 10 ** np.clip(2 - 2 * share, 0, 2)
-    np.testing.assert_allclose(watch.steps, expected, rtol=1e-3)
+    clf, factors = watched(max_iter=max_iter, min_steps_per_epoch=20)
+    clf.fit(*bumps)
+    expected = fall(100, max_iter * 10, max_iter * 20)
+    np.testing.assert_allclose(factors(), expected, rtol=1e-3)
 
 
-def test_the_penalty_is_its_own_where_nothing_is_held_out(bumps):
-    clf, watch = watched(bumps, early_stopping=False, max_iter=2)
-    clf.partial_fit(*bumps)
-    assert len(watch.steps) == 15
-    np.testing.assert_allclose(watch.steps, own(600), rtol=1e-3)
+def test_a_high_penalty_begins_at_a_hundred_or_where_it_is(bumps):
+    for penalty, start in ((4.0, 25.0), (300.0, 1.0)):
+        clf, factors = watched(max_iter=1, linear_penalty=penalty)
+        clf.fit(*bumps)
+        np.testing.assert_allclose(factors(), fall(start, 2.5, 5), rtol=1e-3)
+
+
+def test_what_goes_on_begins_with_the_penalty_that_was_chosen():
+    X, Y = hard_to_tell(0.1, 300)
+    clf, factors = watched(max_iter=8, ema_decay=0.0, n_bins=1)
+    clf.fit(X, Y)
+    best = np.argmin([epoch["valid_head_loss"][1] for epoch in clf.history_])
+    chosen = factors()[6 * best + 5]  # there are six steps an epoch
+    assert 1 < chosen < 100
+    clf.partial_fit(X, Y)
+    np.testing.assert_allclose(factors(), chosen, rtol=1e-3)
+    clf.set_params(warm_start=True).fit(X, Y)
+    np.testing.assert_allclose(factors(), fall(chosen, 24, 48), rtol=1e-3)
+
+
+def test_the_penalty_that_was_chosen_is_kept_in_a_file(tmp_path):
+    X, Y = hard_to_tell(0.1, 300)
+    clf = small(n_members=2).fit(X, Y)
+    clf.save_model(tmp_path / "model")
+    loaded = type(clf).load_model(tmp_path / "model", device=DEVICE)
+    kept, found = (m.net_.module_.linear_path.penalty_factor for m in (clf, loaded))
+    assert kept.shape == (2, 1) and (kept > 1).all()
+    assert_close(found, kept, rtol=0, atol=0)
+
+
+def test_the_penalty_is_its_own_until_rows_are_held_out(bumps):
+    clf, factors = watched(early_stopping=False, max_iter=2, warm_start=True)
+    clf.fit(*bumps).partial_fit(*bumps)
+    np.testing.assert_allclose(factors(), np.ones(15), rtol=1e-3)
+    clf.set_params(early_stopping=True).fit(*bumps)
+    np.testing.assert_allclose(factors(), fall(100, 5, 10), rtol=1e-3)
+
+
+def hard_to_tell(signal, n_rows=1000):
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(1000, 60), rng.randn(60, 4)
+    Y = signal * X @ weight + rng.randn(1000, 4) > 0
+    return X[:n_rows], Y[:n_rows].astype(int)
 
 
 class WithConstantPenalty(CGMVAEClassifier):
@@ -280,9 +320,7 @@ class WithConstantPenalty(CGMVAEClassifier):
 @pytest.mark.parametrize("signal", [0.0, 0.1])
 def test_where_labels_are_hard_to_tell_the_path_is_better_for_it(signal):
     """Early stopping then chooses a strong penalty: weights are short."""
-    rng = np.random.RandomState(0)
-    X, weight = rng.randn(1000, 60), rng.randn(60, 4)
-    Y = (signal * X @ weight + rng.randn(1000, 4) > 0).astype(int)
+    X, Y = hard_to_tell(signal)
     lengths, losses = [], []
     for kind in (CGMVAEClassifier, WithConstantPenalty):
         clf = kind(**SMALL | {"max_iter": 20, "min_steps_per_epoch": 50, "lr": 2e-3})
@@ -293,6 +331,20 @@ def test_where_labels_are_hard_to_tell_the_path_is_better_for_it(signal):
         losses.append(log_loss(Y[300:].ravel(), clf.predict_proba(X[300:]).ravel()))
     assert lengths[0] < 0.8 * lengths[1]
     assert losses[0] < losses[1] - 0.02
+
+
+def test_a_fitted_model_that_learns_on_stays_as_well_calibrated():
+    """Its factors are those of weights as short as the penalty had made them."""
+    X, Y = hard_to_tell(0.1)
+    clf = CGMVAEClassifier(
+        **SMALL | {"max_iter": 20, "min_steps_per_epoch": 50, "lr": 2e-3}
+    ).fit(X[:300], Y[:300])
+    losses = []
+    for _ in range(2):
+        losses.append(log_loss(Y[300:].ravel(), clf.predict_proba(X[300:]).ravel()))
+        for _ in range(50):
+            clf.partial_fit(X[:300], Y[:300])
+    assert losses[1] < losses[0] + 0.1
 
 
 def test_bins_are_frozen_with_the_path_and_rounded_with_its_products(bumps):

@@ -355,6 +355,9 @@ def test_models_of_earlier_versions_open(old):
     assert clf.logit_scale_.shape == (2, 3) and clf.logit_shift_.shape == (3,)
     before_4 = int(old.stem[-1]) < 4
     assert clf.min_latent_std == (0 if before_4 else 100)
+    before_5 = int(old.stem[-1]) < 5
+    factors = clf.net_.module_.linear_path.penalty_factor
+    assert torch.all(factors == 1 if before_5 else factors > 1)
 
 
 @pytest.mark.parametrize(

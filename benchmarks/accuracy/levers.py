@@ -72,8 +72,9 @@ class KLWarmUp(Callback):
 class ConstantPenalty(Callback):
     """Let the penalty of the linear path be its own from the start."""
 
-    def on_batch_begin(self, net, **kwargs):
-        net.module_.linear_path.multiply_penalty(1)
+    def on_batch_begin(self, net, training, **kwargs):
+        if training:
+            net.module_.linear_path.multiply_penalty(1)
 
 
 def cosine_schedule(n_epochs):
