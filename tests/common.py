@@ -47,6 +47,11 @@ def as_its_network_sees(clf, X):
     return Rows(clf._scaled(X)).take(torch.arange(X.shape[0]))[0]["x"]
 
 
+def is_trained(name):
+    """Whether a parameter has a gradient, and is not only kept with those that have."""
+    return ".min_std." not in name and not name.endswith(".log_factor")
+
+
 def as_sparse(x):
     """Rows (..., B, D) as SparseRows."""
     *members, _, n_features = x.shape

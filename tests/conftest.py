@@ -29,6 +29,15 @@ def real_data():
     return load
 
 
+@pytest.fixture
+def same_fall(monkeypatch):
+    """However long trainings are to be, their penalties fall as quickly.
+
+    Else, for all their epochs, a short one and a longer one would not begin alike.
+    """
+    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", 4)
+
+
 @pytest.fixture(autouse=True)
 def close_figures():
     yield

@@ -151,9 +151,7 @@ def test_schedules_go_on(path, policy, parameters):
         assert_same_end(train(), expected)
 
 
-def test_more_epochs_may_be_asked_for(path, monkeypatch):
-    # Else in three epochs the penalty of the linear path would fall faster.
-    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", 7)
+def test_more_epochs_may_be_asked_for(path, same_fall):
     train(path, max_iter=3)
     assert_same_end(train(path), train())
     with pytest.raises(ValueError, match=r"max_iter=3, but checkpoint=.* 8 epochs"):

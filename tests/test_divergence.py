@@ -102,11 +102,7 @@ class RaiseRate(Callback):
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_a_loss_that_explodes_is_noticed_while_it_is_finite(
-    early_stopping, monkeypatch
-):
-    # Else max_iter would decide how quickly the linear path's penalty falls.
-    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", STEPS_PER_EPOCH)
+def test_a_loss_that_explodes_is_noticed_while_it_is_finite(early_stopping, same_fall):
     shape = {"max_iter": 6, "lr": 0.01, "early_stopping": early_stopping}
     clf = CGMVAEClassifier(**TINY, **shape, callbacks=[RaiseRate(3)])
     with pytest.warns(ConvergenceWarning, match=r"in epoch 3: the loss rose from \d"):

@@ -40,9 +40,7 @@ WHEN = [
 
 
 @pytest.mark.parametrize(("event", "epoch", "n_whole"), WHEN)
-def test_the_best_so_far_is_kept(monkeypatch, event, epoch, n_whole):
-    # Else max_iter would decide how quickly the linear path's penalty falls.
-    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", 5)
+def test_the_best_so_far_is_kept(same_fall, event, epoch, n_whole):
     expected = small(max_iter=max(1, n_whole)).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match=r"interrupted in epoch .*weights so"):
         clf = small(max_iter=9, callbacks=[Interrupt(event, epoch)]).fit(X, Y)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import small, toy
+from common import is_trained, small, toy
 from skorch.callbacks import Callback
 from test_members import as_sparse
 from test_network import LargestTensor
@@ -109,7 +109,8 @@ def step(module, x, y, **criterion):
     module.zero_grad()
     terms = CGMVAELoss(kl_weight=0.5, **criterion)(module.training_output(x, y), y)
     terms["loss"].mean().backward()
-    return terms, {name: p.grad.clone() for name, p in module.named_parameters()}
+    trained = {n: p for n, p in module.named_parameters() if is_trained(n)}
+    return terms, {name: p.grad.clone() for name, p in trained.items()}
 
 
 def form(x, sparse):

@@ -69,7 +69,7 @@ def test_sparse_arrays_in_files(tmp_path):
     np.testing.assert_array_equal(streamed.predict_proba(in_file[0]), expected)
 
 
-def test_training_of_a_file_goes_on_with_the_array_that_it_holds(tmp_path):
+def test_training_of_a_file_goes_on_with_the_array_that_it_holds(tmp_path, same_fall):
     path, x = tmp_path / "training", mapped(tmp_path, "X", X)
     small(checkpoint=path, max_iter=2).fit(x, Y)
     clf = small(checkpoint=path).fit(X, Y)
@@ -78,7 +78,7 @@ def test_training_of_a_file_goes_on_with_the_array_that_it_holds(tmp_path):
     )
 
 
-def test_training_of_some_columns_of_a_file_goes_on(tmp_path):
+def test_training_of_some_columns_of_a_file_goes_on(tmp_path, same_fall):
     path, x = tmp_path / "training", mapped(tmp_path, "X", X)[:, 2:9]
     small(checkpoint=path, max_iter=2).fit(x, Y)
     clf = small(checkpoint=path).fit(x, Y)

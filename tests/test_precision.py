@@ -113,7 +113,7 @@ def test_a_device_that_cannot_refuses(monkeypatch):
         small(precision="bfloat16").fit(X, Y)
 
 
-def test_a_checkpoint_may_be_older_than_the_parameter(tmp_path):
+def test_a_checkpoint_may_be_older_than_the_parameter(tmp_path, same_fall):
     path = tmp_path / "training"
     whole = small().fit(X, Y)
     small(max_iter=2, checkpoint=path).fit(X, Y)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from common import DEVICE, small, toy
+from common import DEVICE, is_trained, small, toy
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
@@ -174,10 +174,8 @@ def test_models_are_copied_saved_and_trained_on(graphs, tmp_path):
     assert len(graphs) == 2  # of nine tenths of the rows, and of all
 
 
-def test_a_training_goes_on_from_a_checkpoint(graphs, tmp_path, monkeypatch):
+def test_a_training_goes_on_from_a_checkpoint(graphs, tmp_path, same_fall):
     path = tmp_path / "training"
-    # Else max_iter would decide how quickly the linear path's penalty falls.
-    monkeypatch.setattr("skcgmvae._callbacks.PENALTY_STEPS", 5)
     whole = small(compile=True, batch_size=9).fit(X, Y)
     parameters = {"batch_size": 9, "checkpoint": path}
     small(compile=True, **parameters, max_iter=2).fit(X, Y)
@@ -212,11 +210,7 @@ def test_a_step_does_not_wait_for_its_device(monkeypatch, name, weighted):
     )
     loss.backward()
     assert len(means) == len(terms) and heads.shape[:-2] == index.shape
-    # Running averages have no gradient, nor has how strong a penalty is.
-    told = ".min_std.", ".log_factor"
-    trained = [
-        p for n, p in module.named_parameters() if not any(part in n for part in told)
-    ]
+    trained = [p for n, p in module.named_parameters() if is_trained(n)]
     assert all(p.grad.device.type == "meta" for p in trained)
 
 
