@@ -86,10 +86,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     linear_penalty : float, default=1.0
         Strength of the L2 penalty of its weights, the 1/C of scikit-learn's
         LogisticRegression. In a fit with ``early_stopping`` it is the least: the
-        penalty begins at 100 times as much, or at 100 if that is less, and falls to it
-        over the first 2,000 steps, or over half of ``max_iter`` epochs if that is
-        sooner. Held-out rows choose the path's best epoch, and a training that goes on
-        begins with the penalty of that epoch.
+        penalty begins at 100 times as much, though at no more than 100 unless this is,
+        and falls to it over the first 2,000 steps, or over half of ``max_iter`` epochs
+        if that is sooner. Held-out rows choose the path's best epoch, and a training
+        that goes on begins with the penalty of that epoch.
     n_bins : int or "auto", default="auto"
         Beside each feature that is seen by rank, and takes more than 8 values, the
         linear path has how far its score has come through each of so many bins, equally
