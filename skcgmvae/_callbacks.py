@@ -189,16 +189,17 @@ class FallingPenalty(Callback):
 
     Parameters
     ----------
-    start : float
-        How many times its own the penalty is at first, at least 1.
+    linear_penalty : float
+        Its own. One above 1 begins no higher than 1 would, one that is higher itself
+        does not fall.
     """
 
-    def __init__(self, start=PENALTY_START):
-        self.start = start
+    def __init__(self, linear_penalty):
+        self.linear_penalty = linear_penalty
 
     def on_train_begin(self, net, **kwargs):
         self.falls_ = net.train_split is not None
-        self.start_ = self.start
+        self.start_ = max(PENALTY_START / max(self.linear_penalty, 1), 1)
         if any("valid_loss" in epoch for epoch in net.history):
             self.start_ = net.module_.linear_path.penalty_factor.max().item()
         self.n_epochs_ = net.max_epochs  # before a checkpoint takes off what is done

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcgmvae._callbacks import PENALTY_START, FallingPenalty
+from skcgmvae._callbacks import FallingPenalty
 from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._linear_path import MOST_BINS
 from skcgmvae._losses import CGMVAELoss
@@ -441,9 +441,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
     def _module_callbacks(self):
         if not self.linear_path:
             return []
-        # One that is high itself need not begin higher.
-        start = PENALTY_START / max(self.linear_penalty, 1)
-        return [("falling_penalty", FallingPenalty(max(start, 1)))]
+        return [("falling_penalty", FallingPenalty(self.linear_penalty))]
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""
