@@ -76,8 +76,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         n_features`` numbers, several times, and a layer of as many outputs. Leave it
         at None for wide sparse data.
     skip_connection : bool, default=False
-        Let ``x`` enter the decoder beside z, as in the published code. The latent
-        space is then ignored, and :meth:`transform` nearly constant.
+        Let ``x`` enter the decoder beside z, as in the published code. z is then worth
+        less, and under a large ``kl_weight``, of 6 as there, :meth:`transform` is
+        nearly constant.
     linear_path : bool, default=True
         Add A x + b, one logistic regression a label, to the logits of the prediction.
         It is trained beside the network, by a loss of its own, and shares nothing
@@ -155,9 +156,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         An epoch passes over the training rows as often as it takes to make so many
         steps, so that small data are trained as long as large ones.
     early_stopping : bool, default=True
-        Hold out rows, label-balanced, from each member others, stop when the log-loss
-        of what each member says of its own no longer improves, neither the network's
-        nor the linear path's, and keep the weights of the best epoch of each. The
+        Hold out rows from each member, label-balanced and drawn anew for each. Stop
+        when the log-loss of what each member says of its own no longer improves,
+        neither the network's nor the linear path's, and keep the weights of the best
+        epoch of each. The
         log-loss is taken at the best scale of the logits. In the end the two are
         calibrated together (``logit_scale_``, ``logit_shift_``).
     validation_fraction : float, default=0.1
@@ -205,7 +207,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         of the others, with a row of weight 0, draws other random numbers, and counts
         that row for ``min_latent_std``. All labels are encoded in each step.
         It needs a dense ``X``, ``max_labels_per_step=None`` and a compiler, C++ for a
-        CPU, Triton for CUDA; what lacks is an error.
+        CPU, Triton for CUDA; an error says which of them is missing.
     random_state : int, RandomState instance or None, default=None
         Seeds the held-out rows, the weights, dropout, samples and the order of rows.
         The same seed gives the same model, bit for bit on a CPU with the same number

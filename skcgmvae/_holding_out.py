@@ -15,8 +15,8 @@ def rows_of_each(members, n_rows):
 def hold_out(Y, members, fraction, random_state):
     """The rows that each member trains on, and those that it is validated on.
 
-    Members are held different rows from where there are enough, so that between them
-    they learn from all.
+    They are drawn anew for each member, so that few rows are held out from several,
+    and hardly any from all.
 
     Parameters
     ----------

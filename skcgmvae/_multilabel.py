@@ -23,12 +23,6 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
     ``predict_proba``; :meth:`predict` follows, in the kind of the ``Y`` of the fit.
     """
 
-    _doc_link_module = "skcgmvae"
-    _doc_link_template = (
-        "https://skcgmvae.readthedocs.io/en/latest/api.html"
-        "#{estimator_module}.{estimator_name}"
-    )
-
     def _validate_features(self, X, dtype="numeric", **checks):
         """``X`` as an ndarray or a CSR matrix without duplicate or zero entries."""
         # Infinities of both signs have no sum; they are told of without it.

@@ -46,8 +46,10 @@ class SavedModels:
     def save_model(self, path):
         """Write the fitted model to a file that any later release can read.
 
-        A safetensors file: arrays, and JSON for everything else. It holds no training
-        data, and nothing in it is executed when it is loaded.
+        A safetensors file: arrays, and JSON for everything else. Nothing in it is
+        executed when it is loaded. It holds no rows of the training data, but, by
+        which later ones are ranked, up to 256 values of each column that
+        ``quantile_features`` ranks.
 
         Parameters
         ----------

@@ -205,8 +205,8 @@ class MPVAEClassifier(BaseNeuralClassifier):
     batch_size : int, default=128
         Largest number of rows a step.
     max_iter : int, default=100
-        Largest number of epochs. A ConvergenceWarning says if the last was the best, of
-        more than ``n_iter_no_change``.
+        Largest number of epochs. If the last of them was the best, and there are more
+        than ``n_iter_no_change``, a ConvergenceWarning says so.
     min_steps_per_epoch : int, default=50
         Smallest number of steps an epoch.
     early_stopping : bool, default=True
