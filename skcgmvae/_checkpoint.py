@@ -27,8 +27,9 @@ from skcgmvae._random import generator_states, set_generator_states
 # Raised when a checkpoint comes to hold something else, or when a version did what no
 # parameter's default says today: 3, all members see ranks, and the linear path bins; 4,
 # a training ends with a calibration by the labels' frequencies; 5, latent means have a
-# least width; 6, the penalty of the linear path falls.
-FORMAT = 6
+# least width; 6, the penalty of the linear path falls; 7, of many rows those that are
+# ranked are drawn.
+FORMAT = 7
 
 # MiB of rows that are copied to see whether they are the same.
 CHUNK_MEMORY = 8

@@ -101,7 +101,11 @@ class FeatureScaler:
         return self
 
     def _fit_ranks(self, X, rows, ranked):
-        few = np.linspace(0, len(rows) - 1, min(len(rows), RANKED_ROWS)).astype(int)
+        # At random, for the order of rows may have a period; alike for equal numbers.
+        few = np.random.default_rng(0).choice(
+            len(rows), min(len(rows), RANKED_ROWS), replace=False, shuffle=False
+        )
+        few.sort()
         lines = []
         for part in gen_batches(len(ranked), max(1, CHUNK_VALUES // len(few))):
             columns = ranked[part]

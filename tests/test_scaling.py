@@ -373,6 +373,16 @@ def test_many_values_have_few_knots_and_nearly_their_ranks(monkeypatch):
     assert 0 < np.abs(found - expected).mean() < 0.1
 
 
+def test_of_many_rows_ranks_are_of_all_kinds_whatever_their_order(monkeypatch):
+    monkeypatch.setattr(_scaling, "RANKED_ROWS", 100)
+    X = np.arange(1.0, 201.0).reshape(2, 100).T.reshape(-1, 1)  # low, high, low, ...
+    scaler, found = ranked(X)
+    assert scaler.knots_.shape == (1, 100)
+    assert 30 < (scaler.knots_ > 0).sum() < 70
+    expected = norm.ppf((rankdata(X) - 0.5) / len(X))[:, None]
+    assert np.abs(found - expected)[np.abs(expected) < 1.5].max() < 0.5
+
+
 def test_ranks_are_of_the_training_rows():
     X = np.arange(1.0, 11.0)[:, None]
     scaler, found = ranked(X, rows=np.arange(4))
