@@ -434,6 +434,17 @@ def test_constant_labels_are_certain():
     assert 0 < probabilities[:, 0].mean() < 1
 
 
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize(
+    "classifier", [RandomForestClassifier(3), KNeighborsClassifier()]
+)
+def test_a_constant_label_alone_is_certain_too(classifier, value):
+    X, _ = toy()
+    fitted = classifier.fit(X, np.full(len(X), value))  # so they take (n_samples, 1)
+    assert fitted.predict_proba(X).tolist() == [[1.0]] * len(X)
+    assert label_probabilities(fitted, X, n_labels=1).tolist() == [[value]] * len(X)
+
+
 def test_two_classes_are_one_label_where_that_is_said():
     X, Y = toy()
     fitted = LogisticRegression().fit(X, np.where(Y[:, 0], "yes", "no"))

@@ -265,6 +265,15 @@ def test_cross_validate(data):
     assert (scores["test_f1_samples"] > 0.3).all()
 
 
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_a_single_label_that_is_constant_is_predicted(value):
+    X, _ = toy()
+    constant = np.full((len(X), 1), value)
+    clf = TunedThresholdClassifier(forest(), cv=2, random_state=0).fit(X, constant)
+    np.testing.assert_array_equal(clf.predict(X), constant)
+
+
 def test_held_out_rows_gain():
     # Labels that are rare: a forest is seldom sure enough to reach 0.5.
     rng = np.random.RandomState(0)
