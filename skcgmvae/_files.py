@@ -134,7 +134,9 @@ def _without_arrays(tree, arrays, path=""):
         if torch.is_tensor(value):
             value = value.detach().cpu().numpy()
         if isinstance(value, np.ndarray):
-            arrays[path + key] = np.ascontiguousarray(value).reshape(value.shape)
+            native = value.dtype.newbyteorder("=")  # the format knows no other
+            value = np.ascontiguousarray(value, dtype=native).reshape(value.shape)
+            arrays[path + key] = value
         elif isinstance(value, dict):
             plain[key] = _without_arrays(value, arrays, path + key + SEPARATOR)
         else:

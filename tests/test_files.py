@@ -78,6 +78,14 @@ def test_tensors_and_numpy_numbers_become_arrays_and_numbers(path):
     assert torch.equal(tensors["a"]["t"], torch.arange(3)) and tensors["n"] == 1
 
 
+@pytest.mark.parametrize("dtype", [">i8", "<i8", ">f4", "<f4"])
+def test_numbers_of_either_byte_order_are_read(path, dtype):
+    write_tree(path, {"x": np.arange(3).astype(dtype)})
+    found = read_tree(path)["x"]
+    assert found.dtype.isnative and found.dtype.kind == np.dtype(dtype).kind
+    np.testing.assert_array_equal(found, [0, 1, 2])
+
+
 def test_objects_are_not_written(path):
     with pytest.raises(TypeError, match=r"<object .*> is neither an array nor known"):
         write_tree(path, {"x": object()})
