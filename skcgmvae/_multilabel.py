@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
 
 from skcgmvae._errors import naming
 from skcgmvae._labels import LabelCoder
+from skcgmvae._ranking import is_top_k
 
 
 class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
@@ -162,11 +163,7 @@ def _joined(parts):
 
 def _top_k(probabilities, k):
     """The columns of the k largest in each row, and these; of equal ones the first."""
-    least = np.partition(probabilities, -k, axis=1)[:, -k, None]
-    above, equal = probabilities > least, probabilities == least
-    n_equal = k - above.sum(axis=1, keepdims=True)
-    taken = above | (equal & (equal.cumsum(axis=1) <= n_equal))
-    columns = taken.nonzero()[1].reshape(-1, k)
+    columns = is_top_k(probabilities, k).nonzero()[1].reshape(-1, k)
     values = np.take_along_axis(probabilities, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return tuple(np.take_along_axis(a, order, axis=1) for a in (columns, values))

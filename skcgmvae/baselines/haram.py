@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.utils._param_validation import Interval
 
+from skcgmvae._ranking import is_top_k
 from skcgmvae.baselines._art import Boxes, StoredColumns
 from skcgmvae.baselines.mlaram import MLARAM
 
@@ -132,10 +133,6 @@ class HARAM(MLARAM):
     def _asked_clusters(self, X):
         """Whether each row asks the neurons of a cluster, (n_rows, n_clusters)."""
         activation = self._clusters.activation(X)
-        n_clusters = activation.shape[1]
-        n_asked = max(1, round(self.search * n_clusters))
-        least = np.partition(activation, -n_asked, axis=1)[:, [-n_asked]]
-        above, level = activation > least, activation == least
+        n_asked = max(1, round(self.search * activation.shape[1]))
         # Of clusters that are level, as where a row is inside of several: the oldest.
-        n_left = n_asked - above.sum(axis=1, keepdims=True)
-        return above | (level & (np.cumsum(level, axis=1) <= n_left))
+        return is_top_k(activation, n_asked)

@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import assert_all_finite, gen_batches
 
+from skcgmvae._ranking import is_top_k
+
 # So many scores are ranked at a time: 8 MB of float64, a few times over.
 _CHUNK_ENTRIES = 2**20
 
@@ -363,21 +365,13 @@ def _top(scores, k):
 
 def _top_of_chunk(scores, k):
     if not sp.issparse(scores):
-        return sp.csr_matrix(_is_top(scores, k))
+        return sp.csr_matrix(is_top_k(scores, k))
     # The stored scores of a row go to the left, and something worse fills it up.
     n_stored = np.diff(scores.indptr)
     is_stored = np.arange(max(k, n_stored.max())) < n_stored[:, None]
     values = np.full(is_stored.shape, -np.inf)
     values[is_stored] = scores.data
     chosen = scores.astype(bool)
-    chosen.data = _is_top(values, k)[is_stored]
+    chosen.data = is_top_k(values, k)[is_stored]
     chosen.eliminate_zeros()
     return chosen
-
-
-def _is_top(values, k):
-    """Whether an entry is one of the ``k`` best of its row, of equals the first."""
-    threshold = np.partition(values, -k, axis=1)[:, [-k]]
-    above, level = values > threshold, values == threshold
-    n_free = k - above.sum(axis=1, keepdims=True)
-    return above | (level & (level.cumsum(axis=1) <= n_free))
