@@ -190,8 +190,8 @@ class FallingPenalty(Callback):
     Parameters
     ----------
     linear_penalty : float
-        Its own. One above 1 begins no higher than 1 would, one that is higher itself
-        does not fall.
+        Its own. It begins at 100 times as much, but at no more than 100; one of 100 or
+        more does not fall.
     """
 
     def __init__(self, linear_penalty):
@@ -212,6 +212,11 @@ class FallingPenalty(Callback):
         if training and self.falls_:
             to_come = max(1 - net.n_steps_ / self.n_falling_, 0)
             net.module_.linear_path.multiply_penalty(self.start_**to_come)
+
+    def on_train_end(self, net, **kwargs):
+        # Interrupted before held-out rows could choose one.
+        if not any("valid_loss" in epoch for epoch in net.history):
+            net.module_.linear_path.multiply_penalty(1)
 
 
 class ProgressBar(Callback):

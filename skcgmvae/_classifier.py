@@ -182,8 +182,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         epoch. Started again with the same parameters on the same data, after a crash
         or a kill, it goes on from there and ends as if it had never stopped, on a CPU
         bit for bit; when it had come to its end, it ends at once. ``max_iter`` may be
-        raised meanwhile; from one below 80 the end may be another, as in fewer than
-        4,000 steps the penalty of the linear path falls faster. A file of another
+        raised meanwhile; from one of fewer than 4,000 steps, 80 epochs of the least
+        length, the end may be another, as the penalty of the linear path falls faster
+        in these. A file of another
         training is refused. Of ``callbacks`` only the schedules of skorch's LRScheduler
         are kept.
     callbacks : list of skorch callbacks, default=None
@@ -440,10 +441,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _module_callbacks(self):
-        if not self.linear_path:
+    def _module_callbacks(self, module_parameters):
+        if not module_parameters["linear_path"]:
             return []
-        return [("falling_penalty", FallingPenalty(self.linear_penalty))]
+        penalty = module_parameters["linear_penalty"]
+        return [("falling_penalty", FallingPenalty(penalty))]
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""

@@ -287,7 +287,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             verbose=int(self.verbose),
             callbacks=[
                 ("keep_best", KeepBest(self.n_iter_no_change, self.tol)),
-                *self._module_callbacks(),
+                *self._module_callbacks(module_parameters),
                 *(self.callbacks or []),
                 ("scikit_learn", ScikitLearnCallbacks()),
                 ("keep_training", KeepTraining()),
@@ -298,8 +298,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         )
         return net.initialize()
 
-    def _module_callbacks(self):
-        """Those that the module of a subclass needs in training, with their names."""
+    def _module_callbacks(self, module_parameters):
+        """Those that such a module needs in training, with their names."""
         return []
 
     def _label_facts(self, Y, rows):

@@ -8,6 +8,7 @@ from common import DEVICE, SMALL, as_sparse, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
@@ -287,6 +288,40 @@ def test_what_goes_on_begins_with_the_penalty_that_was_chosen():
     np.testing.assert_allclose(factors(), fall(chosen, 24, 48), rtol=1e-3)
 
 
+def test_a_fit_that_was_interrupted_before_any_was_chosen_has_its_own(bumps):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    clf, factors = watched(max_iter=9)
+    clf.set_params(callbacks=[*clf.callbacks, Interrupt()])
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 1"):
+        clf.fit(*bumps)
+    assert factors() == pytest.approx([100])
+    clf.net_.callbacks_.pop([n for n, _ in clf.net_.callbacks_].index("Interrupt"))
+    clf.partial_fit(*bumps).partial_fit(*bumps)
+    np.testing.assert_allclose(factors(), 1)
+    assert (clf.net_.module_.linear_path.penalty_factor == 1).all()
+
+
+def test_what_was_fitted_and_saved_rules_the_penalty_not_what_was_set_since(
+    tmp_path, bumps
+):
+    for fitted, since in (
+        ({"linear_path": False}, {"linear_path": True}),
+        ({"linear_penalty": 1.0}, {"linear_penalty": 50.0}),
+    ):
+        clf = small(**fitted, early_stopping=False, warm_start=True).fit(*bumps)
+        clf.set_params(**since, early_stopping=True).save_model(tmp_path / "model")
+        loaded = type(clf).load_model(tmp_path / "model", device=DEVICE)
+        loaded.partial_fit(*bumps)
+        callbacks = dict(loaded.net_.callbacks_)
+        if "linear_path" in fitted:
+            assert "falling_penalty" not in callbacks
+        else:
+            assert callbacks["falling_penalty"].linear_penalty == 1
+
+
 def test_the_penalty_that_was_chosen_is_kept_in_a_file(tmp_path):
     X, Y = hard_to_tell(0.1, 300)
     clf = small(n_members=2).fit(X, Y)
@@ -313,7 +348,7 @@ def hard_to_tell(signal, n_rows=1000):
 
 
 class WithConstantPenalty(CGMVAEClassifier):
-    def _module_callbacks(self):
+    def _module_callbacks(self, module_parameters):
         return []
 
 
