@@ -127,6 +127,12 @@ def test_what_fails_is_recorded_in_words_and_not_tried_on_other_splits(folder):
     assert "failure" in records[-1]
 
 
+def test_what_fails_on_all_rows_is_tried_on_a_part_of_them(folder):
+    run(folder, "kNN", **{"--max-seconds": "0"})
+    *_, last = run(folder, "kNN", **{"--fraction": "0.5"})
+    assert last["fraction"] == 0.5 and "scores" in last
+
+
 def scores_and_a_long_probe(sender, task, setting):
     sender.send(task._asdict() | {"scores": 1})
     time.sleep(setting.max_seconds + 1)
@@ -143,7 +149,8 @@ def test_the_limit_of_time_is_on_the_model_alone(monkeypatch):
     # The first process of all takes longer to start.
     monkeypatch.setattr(running, "_send", scores_and_a_failure)
     record = running.run_apart(task, setting._replace(max_seconds=60))
-    assert record == task._asdict() | {"failure": "of the probe"}
+    expected = task._asdict() | {"scores": 1, "failure_of_probe": "of the probe"}
+    assert record == expected
     monkeypatch.setattr(running, "_send", scores_and_a_long_probe)
     record = running.run_apart(task, setting)
     assert record == task._asdict() | {"scores": 1, "probe_micro_F1": 2}

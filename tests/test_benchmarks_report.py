@@ -243,6 +243,41 @@ def test_thresholds_by_label_stand_beside_one_for_all(records):
     assert found == ["yeast", *one, *each]
 
 
+def test_thresholds_by_label_are_compared_on_the_same_splits(records):
+    # kNN lacks them on the split where all are worse.
+    more = [record("yeast", "kNN", 0.1, split) for split in (0, 1)]
+    of = {("C-GMVAE", 0): 0.9, ("C-GMVAE", 1): 0.5, ("kNN", 0): 0.8}
+    of |= {("logistic", 0): 0.6, ("logistic", 1): 0.4}
+    for r in (records := [*records, *more]):
+        if (r["model"], r["split"]) in of and r["dataset"] == "yeast":
+            r["scores"]["per label"] = {"macro-F1": of[r["model"], r["split"]]}
+    text = report.make(records)["accuracy.rst"]
+    found = row(text[text.index("for each label") :], "yeast")
+    assert found[3:] == ["**0.700**", "0.500 (logistic)"]
+
+
+def test_splits_that_only_a_peer_has_do_not_count(records):
+    more = record("yeast", "MLP", 0.9, 5)
+    kept = summary.on_splits_of(
+        [*records, more, record("yeast", "MLP", 0.1, 0)], "C-GMVAE"
+    )
+    assert all(r["model"] != "MLP" for r in kept)
+    once = [r for r in records if r["dataset"] != "yeast" or r["split"] == 0]
+    peer = [
+        record("yeast", "MLP", value, split) for split, value in enumerate((0.5, 0.6))
+    ]
+    kept = summary.on_splits_of([*once, *peer], "C-GMVAE")
+    assert peer[0] in kept and peer[1] not in kept
+
+
+def test_a_latent_space_that_was_not_looked_at_is_told_of(records):
+    ours = next(r for r in records if r["model"] == "C-GMVAE")
+    ours["failure_of_probe"] = "more than 10 GiB"
+    text = report.make(records)["accuracy.rst"]
+    assert "of C-GMVAE on split 0 is not told of: more than 10 GiB" in text
+    assert row(text, "C-GMVAE")[-2] == "2 of 2"
+
+
 def test_a_failure_is_told_in_words_and_ranked_last(records):
     text = report.make(records)["accuracy.rst"]
     assert f"MLkNN failed on split 0: {rst.plain(records[4]['failure'])}" in text
@@ -400,7 +435,7 @@ def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
 def test_latent_spaces_with_and_without_a_least_width_are_compared(records):
     own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
     del own["stretched_dimensions"]  # older records have none
-    name = "min_latent_std 0"
+    name = "constant penalty, min_latent_std 0"
     records.append(record("yeast", f"C-GMVAE, {name}", 0.75, 1, **own))
     text = "\n".join(studies.studies(records))
     text = text[text.index(models.LATENT) :]

@@ -277,8 +277,7 @@ def one_by_one(name, values):
     return {f"{name} {value:g}": {name: value} for value in values}
 
 
-PENALTY = "A linear path whose penalty does not fall"
-LATENT = "Latent means that may vary as little as they will"
+LATENT = "A penalty that does not fall, and with it latent means of any width"
 
 # The paper's experiments with the method itself, and our own levers.
 STUDIES = {
@@ -295,8 +294,15 @@ STUDIES = {
         | one_by_one("beta", (0.1, 0.5, 1.5, 2.0))
         | one_by_one("embedding_dim", (64, 512, 2048))
     ),
-    PENALTY: variants({"constant penalty": {"callbacks": [ConstantPenalty()]}}),
-    LATENT: variants(one_by_one("min_latent_std", (0.0,))),
+    LATENT: variants(
+        {
+            "constant penalty": {"callbacks": [ConstantPenalty()]},
+            "constant penalty, min_latent_std 0": {
+                "callbacks": [ConstantPenalty()],
+                "min_latent_std": 0.0,
+            },
+        }
+    ),
     "What this package adds or sets otherwise, one thing changed at a time": variants(
         one_by_one("n_members", (1, 2, 8))
         | {

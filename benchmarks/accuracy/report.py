@@ -196,7 +196,7 @@ def rows_by_rank(models, overall, columns):
 
 def beside_the_best_peer(records, datasets, models):
     """C-GMVAE beside whatever was run on the same splits of a data set."""
-    records = summary.as_often_as(records, OURS)
+    records = summary.on_splits_of(records, OURS)
     models = summary.models_of(records, models)
     if OURS not in models or not any(map(summary.is_peer, models)):
         return
@@ -243,15 +243,16 @@ def bars(scores, datasets, models):
 
 def thresholds_by_label(records, datasets, models):
     """Macro-F1 where each label has a threshold of its own, beside one for all."""
+    records = [r for r in records if "per label" in r.get("scores", {})]
+    records = summary.on_splits_of(records, OURS)
     kinds = [
-        summary.split_means(records, lambda r, of=of: r["scores"].get(of, {}).get(F1))
+        summary.split_means(records, lambda r, of=of: r["scores"][of][F1])
         for of in ("validation", "per label")
     ]
     shown = [m for m in models if m == OURS or summary.is_peer(m)]
     rows = []
     for dataset in datasets:
-        # Means of the same models, or there is nothing to compare.
-        have = [m for m in shown if all((dataset, m) in means for means in kinds)]
+        have = [m for m in shown if (dataset, m) in kinds[0]]
         if not {OURS} < set(have):
             continue
         cells = []
@@ -333,6 +334,11 @@ def notes_on_fits(records, dataset, models, have):
             if record["model"] == model:
                 why = plain(record["failure"])
                 yield f"{model} failed on split {record['split']}: {why}"
+    for record in records:
+        if "failure_of_probe" in record:
+            where = f"{record['model']} on split {record['split']}"
+            why = plain(record["failure_of_probe"])
+            yield f"The latent space of {where} is not told of: {why}"
     failed = {record["model"] for record in failures}
     if absent := [m for m in models if m not in have and m not in failed]:
         yield f"Not run: {'; '.join(absent)}."

@@ -65,15 +65,19 @@ def run_all(tasks, path, setting, n_jobs=1):
     """
     records = read(path)
     done = {task_of(record) for record in records}
-    failed = {task_of(r)[:2] for r in records if "failure" in r}
-    todo = [t for t in tasks if t not in done and t[:2] not in failed]
+    failed = {task_of(r)._replace(split=None) for r in records if "failure" in r}
+
+    def has_failed(task):
+        return task._replace(split=None) in failed
+
+    todo = [task for task in tasks if task not in done and not has_failed(task)]
 
     def run(task):
-        if task[:2] in failed:
+        if has_failed(task):
             return None
         record = run_apart(task, setting)
         if "failure" in record:
-            failed.add(task[:2])
+            failed.add(task._replace(split=None))
         return record
 
     with ThreadPoolExecutor(n_jobs) as pool, tqdm(total=len(todo), unit="fit") as bar:
@@ -82,8 +86,9 @@ def run_all(tasks, path, setting, n_jobs=1):
             record = future.result()
             if record is not None:
                 append(path, record)
-                if "failure" in record:
-                    bar.write(f"{task_of(record)}: {record['failure']}")
+                for kind in ("failure", "failure_of_probe"):
+                    if kind in record:
+                        bar.write(f"{task_of(record)}: {kind}: {record[kind]}")
             bar.set_postfix_str(" ".join(map(str, futures[future])), refresh=False)
             bar.update()
 
@@ -103,7 +108,7 @@ def run_apart(task, setting):
     """:func:`run_one` in a new process; a record that says so where it fails.
 
     The limit of time is on fit and prediction. What is then looked at in the latent
-    space is no cost of the model's.
+    space is no cost of the model's, and what fails there leaves it its scores.
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=_send, args=(sender, task, setting), daemon=True)
@@ -115,7 +120,7 @@ def run_apart(task, setting):
         if receiver.poll(setting.max_seconds):
             while "failure" not in (part := receiver.recv()):
                 record |= part
-            return part
+            failure = part["failure"]
     except EOFError:
         process.join()
         if process.exitcode == 0:
@@ -124,6 +129,8 @@ def run_apart(task, setting):
     finally:
         process.kill()
         process.join()
+    if record:
+        return record | {"failure_of_probe": failure}
     return task._asdict() | {"failure": failure}
 
 

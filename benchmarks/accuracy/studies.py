@@ -94,8 +94,7 @@ def peers_beside_the_paper(records):
     """What the paper prints of other systems, and what came of them here."""
     rows, counts = [], summary.split_counts(records)
     for dataset, printed in PRINTED_PEERS.items():
-        models = summary.models_of(r for r in records if r["dataset"] == dataset)
-        for model in (model for model in printed if model in models):
+        for model in (m for m in printed if (dataset, m) in counts):
             scores = summary.mean_scores(records, [dataset], [model], "test")[0, 0]
             pairs = zip(PRINTED["yeast"], printed[model], strict=True)
             columns = [(number(p), number(scores[METRICS.index(m)])) for m, p in pairs]

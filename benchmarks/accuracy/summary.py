@@ -65,15 +65,16 @@ def on_shared_splits(records, models):
     return [record for record in records if counts(record)]
 
 
-def as_often_as(records, model):
-    """The records, on each data set, of what was run on all splits that a model was."""
+def on_splits_of(records, model):
+    """The records on the splits of a model, of what was run on all of these."""
     splits = splits_of(records)
 
-    def is_complete(dataset, other):
-        wanted = splits.get((dataset, model), set())
-        return wanted <= splits.get((dataset, other), set())
+    def counts(record):
+        wanted = splits.get((record["dataset"], model), set())
+        found = splits.get((record["dataset"], record["model"]), set())
+        return wanted <= found and record["split"] in wanted
 
-    return [r for r in records if is_complete(r["dataset"], r["model"])]
+    return [record for record in records if counts(record)]
 
 
 def datasets_of(records):
