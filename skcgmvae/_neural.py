@@ -104,7 +104,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         y : {array-like, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
             Label matrix of 0 and 1, or the class of each row.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. Rows of weight 0 are left out.
+            Non-negative weights. Rows of weight 0 are left out, and so are classes of
+            a 1-D ``y`` that no other rows have.
 
         Returns
         -------

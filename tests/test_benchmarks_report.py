@@ -109,6 +109,15 @@ def test_a_model_that_was_not_run_everywhere_is_not_ranked(records):
     assert row(scene, "kNN") == ["kNN", *["**0.990**"] * 5]
 
 
+def test_a_data_set_without_a_common_split_is_said_to_be_left_out(records):
+    records = [r for r in records if r["model"] != "MLkNN"]
+    assert "Left out" not in report.make(records)["accuracy.rst"]
+    apart = [record("birds", "C-GMVAE", 0.5, 0), record("birds", "logistic", 0.6, 1)]
+    text = report.make([*records, *apart])["accuracy.rst"]
+    assert "Left out is birds: there is no split" in text
+    assert warnings_of(text) == []
+
+
 def test_a_peer_is_compared_on_all_splits_of_a_data_set_or_not_at_all(records):
     def margin(*more):
         text = report.make([*records, *more])["accuracy.rst"]

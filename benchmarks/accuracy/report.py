@@ -55,6 +55,7 @@ def make(records):
     models = summary.models_of(records)
     compared = [record for record in records if record["model"] in models]
     ranked = summary.run_everywhere(compared, models)
+    recorded = summary.datasets_of(compared)
     compared = summary.on_shared_splits(compared, ranked)
     datasets = summary.datasets_of(compared)
     scores = summary.mean_scores(compared, datasets, ranked)
@@ -67,6 +68,7 @@ def make(records):
             title("Mean ranks", "-"),
             *mean_rank_table(compared, scores, datasets, ranked),
             *not_ranked(models, ranked),
+            *left_out([name for name in recorded if name not in datasets]),
             *beside_the_best_peer(compared, datasets, models),
             *(part for d in datasets for part in dataset_section(compared, d, models)),
             *titled("Latent space", latent_space(compared, datasets, models)),
@@ -179,6 +181,15 @@ def not_ranked(models, ranked):
     """The models that were not run on every data set."""
     if rest := [model for model in models if model not in ranked]:
         yield paragraph(f"Not run on every data set, so not ranked: {'; '.join(rest)}.")
+
+
+def left_out(datasets):
+    """The data sets on which the ranked models cannot be compared."""
+    if datasets:
+        yield paragraph(
+            f"""Left out is {listed(datasets)}: there is no split that all ranked models
+            were run on."""
+        )
 
 
 def fit_time_in_words(models):
