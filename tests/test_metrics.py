@@ -445,6 +445,13 @@ def test_a_constant_label_alone_is_certain_too(classifier, value):
     assert label_probabilities(fitted, X, n_labels=1).tolist() == [[value]] * len(X)
 
 
+def test_a_single_label_that_is_certain_stays_so():
+    clf = Answering(np.ones((4, 1)))
+    clf.classes_ = np.arange(1)  # of a label matrix, as this package has it
+    clf.predict = lambda X: np.ones((4, 1), dtype=int)
+    assert label_probabilities(clf, np.zeros((4, 1))).tolist() == [[1.0]] * 4
+
+
 def test_two_classes_are_one_label_where_that_is_said():
     X, Y = toy()
     fitted = LogisticRegression().fit(X, np.where(Y[:, 0], "yes", "no"))

@@ -75,11 +75,11 @@ def label_probabilities(estimator, X, *, n_labels=None):
     probabilities = found.toarray() if sp.issparse(found) else np.asarray(found)
     if n_labels == 1 and probabilities.ndim == 2 and probabilities.shape[1] == 2:
         probabilities = probabilities[:, 1:]
-    if probabilities.ndim == 2 and probabilities.shape[1] == 1:
-        # Of a label that was constant scikit-learn gives that value's probability, 1.
-        classes = getattr(estimator, "classes_", ())
-        if len(classes) == 1 and (probabilities == 1).all():
-            probabilities = probabilities * (classes[0] == 1)
+    if probabilities.shape[1:] == (1,) and (probabilities == 1).all():
+        # Of a label that was 0 throughout scikit-learn gives the probability of 0.
+        only = np.ravel(getattr(estimator, "classes_", ())).tolist() == [0]
+        if only and estimator.predict(X).sum() == 0:
+            probabilities = 1 - probabilities
     if probabilities.ndim != 2 or n_labels not in (None, probabilities.shape[1]):
         raise ValueError(
             f"predict_proba of {name} must give an array of shape (n_samples, "
