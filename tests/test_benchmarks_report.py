@@ -441,6 +441,14 @@ def test_the_committed_report_is_that_of_the_committed_records(tmp_path, name):
         assert same, again
 
 
+def test_a_system_of_the_paper_that_failed_is_not_in_its_table(records):
+    ran = record("scene", "MPVAE", 0.7)
+    text = "\n".join(studies.studies([*records, ran, failure("scene", "LaMP", "no")]))
+    table = text[text.index("other systems") :]
+    assert row(table, "scene")[1] == "MPVAE"
+    assert "LaMP" not in table
+
+
 def test_latent_spaces_with_and_without_a_least_width_are_compared(records):
     own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
     del own["stretched_dimensions"]  # older records have none
