@@ -159,9 +159,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Hold out rows from each member, label-balanced and drawn anew for each. Stop
         when the log-loss of what each member says of its own no longer improves,
         neither the network's nor the linear path's, and keep the weights of the best
-        epoch of each. The
-        log-loss is taken at the best scale of the logits. In the end the two are
-        calibrated together (``logit_scale_``, ``logit_shift_``).
+        epoch of each. The log-loss is taken at the best scale of the logits. In the end
+        the two are calibrated together (``logit_scale_``, ``logit_shift_``).
     validation_fraction : float, default=0.1
         Fraction of the rows held out from each member for early stopping, in (0, 1).
     n_iter_no_change : int, default=10
@@ -184,9 +183,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         bit for bit; when it had come to its end, it ends at once. ``max_iter`` may be
         raised meanwhile; from one of fewer than 4,000 steps, 80 epochs of the least
         length, the end may be another, as the penalty of the linear path falls faster
-        in these. A file of another
-        training is refused. Of ``callbacks`` only the schedules of skorch's LRScheduler
-        are kept.
+        in these. A file of another training is refused. Of ``callbacks`` only the
+        schedules of skorch's LRScheduler are kept.
     callbacks : list of skorch callbacks, default=None
         Instances, or pairs (name, instance), for the net inside.
     device : str or torch.device, default="auto"

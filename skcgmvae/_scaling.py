@@ -101,7 +101,7 @@ class FeatureScaler:
         return self
 
     def _fit_ranks(self, X, rows, ranked):
-        # At random, for the order of rows may have a period; alike for equal numbers.
+        # At random: rows may come in an order that has a period. Of as many, the same.
         few = np.random.default_rng(0).choice(
             len(rows), min(len(rows), RANKED_ROWS), replace=False, shuffle=False
         )
