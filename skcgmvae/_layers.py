@@ -266,29 +266,27 @@ class _WithSquares(torch.autograd.Function):
     @staticmethod
     def forward(ctx, weight):
         ctx.save_for_backward(weight)
-        # Row by row: one sum of 1e8 squares in float32 loses a hundredth of them.
-        norms = torch.linalg.vector_norm(weight, dim=-1)
-        return weight.view_as(weight), norms.square().sum(dim=-1)
+        return weight.view_as(weight), torch.linalg.vector_norm(weight, dim=-1).square()
 
     @staticmethod
     def backward(ctx, gradient, squares_gradient):
         (weight,) = ctx.saved_tensors
-        return gradient.addcmul_(weight, squares_gradient[..., None, None], value=2)
+        return gradient.addcmul_(weight, squares_gradient[..., None], value=2)
 
 
 def with_squares(weight):
-    """A weight, to be used in one product, and the sum of its squares.
+    """A weight, to be used in one product, and the sum of each row's squares.
 
-    The gradient of the sum is added to that of the product where that is: a penalty of
+    The gradient of the sums is added to that of the product where that is: a penalty of
     a wide layer takes no memory, where autograd would take that of the layer thrice.
 
     Shape
     -----
-    (*members, in, out) -> (*members, in, out), (*members,)
+    (*members, in, out) -> (*members, in, out), (*members, in)
     """
     # The compiler joins the two by itself; of a small weight copies are quicker.
     if torch.compiler.is_compiling() or weight.numel() < 2**16:
-        return weight, weight.square().sum(dim=(-2, -1))
+        return weight, weight.square().sum(dim=-1)
     return _WithSquares.apply(weight)
 
 

@@ -70,6 +70,8 @@ class LinearPath(InputLinear):
     n_features, n_labels : int
     penalty : float
         What the sum of the squared weights of the logits costs.
+    feature_cost : tensor of shape (D,) or None
+        How many times that the weights of a feature cost; ones if None.
     offset : tensor of shape (D,) or None
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
@@ -90,6 +92,7 @@ class LinearPath(InputLinear):
         n_labels,
         *,
         penalty,
+        feature_cost=None,
         offset=None,
         label_log_odds=None,
         continuous=None,
@@ -101,6 +104,9 @@ class LinearPath(InputLinear):
         if label_log_odds is not None:
             self.bias.data.copy_(label_log_odds / LINEAR_SPEED)
         self.penalty = penalty * LINEAR_SPEED**2
+        if feature_cost is None:
+            feature_cost = torch.ones(n_features)
+        self.register_buffer("feature_cost", feature_cost, persistent=False)
         # A parameter, though without a gradient, so that it is kept and saved with the
         # weights that were the best under it. Of the factor it is the logarithm: an
         # average of what has fallen a hundredfold would tell of the beginning only.
@@ -136,13 +142,14 @@ class LinearPath(InputLinear):
         ``sample`` is a :class:`~skcgmvae._label_sample.LabelSample`, or None for all.
         """
         weight, squares = _of_labels(self.weight, sample)
+        cost = (self.feature_cost * squares).sum(dim=-1)
         bias, bins = self.bias, self.bin_weight
         if sample is not None:
             bias = bias.index_select(-1, sample.labels)
         if bins is not None:
-            bins, more = _of_labels(bins, sample)
-            squares = squares + more
-        penalty = self.penalty * self.penalty_factor * squares[..., None]
+            bins, squares = _of_labels(bins, sample)
+            cost = cost + squares.sum(dim=-1)
+        penalty = self.penalty * self.penalty_factor * cost[..., None]
         return self._logits(x, weight, bias, bins), penalty
 
     def _logits(self, x, weight, bias, bins):
@@ -160,12 +167,11 @@ class LinearPath(InputLinear):
 
 
 def _of_labels(weight, sample):
-    """The weight for all labels, or some, and the sum of its squares over all.
+    """The weight for all labels, or some, and each row's sum of squares over all.
 
-    (*members, N, L) -> (*members, N, A), (*members,). From some the sum is estimated.
+    (*members, N, L) -> (*members, N, A), (*members, N). From some it is estimated.
     """
     if sample is None:
         return with_squares(weight)
     weight = weight.index_select(-1, sample.labels)
-    squares = weight.square().sum(dim=-2) * sample.weight  # (L,)
-    return weight, squares.sum(dim=-1)
+    return weight, weight.square() @ sample.weight

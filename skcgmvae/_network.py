@@ -199,6 +199,8 @@ class CGMVAE(nn.Module):
         See :class:`InputLinear`.
     label_log_odds : tensor of shape (L,) or None
         Where the bias of the linear path starts; zeros if None.
+    feature_cost : tensor of shape (D,) or None
+        How many times ``linear_penalty`` a feature's weights cost; ones if None.
     continuous : tensor of int of shape (R,) or None
         Which features are, as normal scores of ranks; the linear path has them in bins.
 
@@ -215,6 +217,7 @@ class CGMVAE(nn.Module):
         n_labels,
         offset=None,
         label_log_odds=None,
+        feature_cost=None,
         continuous=None,
         latent_dim=64,
         embedding_dim=256,
@@ -292,6 +295,7 @@ class CGMVAE(nn.Module):
                 n_features,
                 n_labels,
                 penalty=linear_penalty / (2 * n_rows),
+                feature_cost=feature_cost,
                 offset=offset,
                 label_log_odds=label_log_odds,
                 continuous=continuous,

@@ -254,6 +254,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         seen = np.unique(train)
         self._scaler.fit(X, seen, by_rank=self.quantile_features)
         offset, continuous = self._scaler.offset, self._scaler.continuous_
+        cost = self._scaler.cost_
         module_parameters = self._accepted_by(
             self._module_class,
             n_rows=train.shape[-1],
@@ -261,6 +262,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
             label_log_odds=torch.from_numpy(log_odds).float(),
+            feature_cost=None if cost is None else torch.from_numpy(cost).float(),
             continuous=torch.from_numpy(continuous) if len(continuous) else None,
             **self._label_facts(Y, seen),
         )

@@ -21,8 +21,8 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 # holds comes to mean something else: before 2, of an ensemble only every second member
 # saw ranks; before 3, logits were calibrated by their scale alone; before 4, latent
 # means varied as little as they would; before 5, the penalty of the linear path did not
-# fall.
-FORMAT = 5
+# fall; before 6, it was the same for all features.
+FORMAT = 6
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 

@@ -56,6 +56,11 @@ class FeatureScaler:
     center_ : ndarray of shape (n_features,)
     factor_ : ndarray of shape (n_features,)
         One over the scale; 0 for a constant column.
+    cost_ : ndarray of shape (n_features,) or None
+        How much the weights that a linear model gives to a column should cost. Of
+        indicators, which are mostly 0 and else always one other number, in proportion
+        to the standard deviation, and on average, each counted as often as it is set,
+        as much as of all other columns, 1. None if there are no indicators.
     ranked_ : ndarray of int of shape (n_ranked,)
         The columns of which ranks count.
     continuous_ : ndarray of int of shape (n_continuous,)
@@ -65,7 +70,8 @@ class FeatureScaler:
         the normal scores of their ranks. A line with fewer ends in equal ones.
     """
 
-    # Without ranks; also what models of early files have.
+    # Without indicators or ranks; also what models of early files have.
+    cost_ = None
     ranked_ = continuous_ = np.empty(0, dtype=int)
     knots_ = scores_ = np.empty((0, 1))
 
@@ -84,6 +90,11 @@ class FeatureScaler:
         full = n_nonzero * 2 > len(rows)
         center = np.where(full, mean, 0.0)
         sparse = ~full & (n_nonzero > 0)
+        alike = sparse & (rms == 1) & ((low == 0) | (high == 0))
+        indicator = alike & (n_nonzero > 1)
+        # One number alone is that of an indicator if it is another's, too.
+        indicator |= alike & np.isin(unit, unit[indicator])
+        self.cost_ = _costs(np.where(indicator, n_nonzero / len(rows), 0.0))
         rms[sparse] = _shared(rms[sparse] * unit[sparse], n_nonzero[sparse])
         rms[sparse] /= unit[sparse]
         scale = np.where(full, deviation, rms)
@@ -195,6 +206,7 @@ class NoScaler:
 
     is_blind = False
     offset = None  # sparse rows have nothing to lose
+    cost_ = None
     continuous_ = np.empty(0, dtype=int)
 
     def fit(self, X, rows, by_rank=False):
@@ -250,6 +262,19 @@ def _shared(sizes, weights):
         alike = np.abs(np.log(ratio)) < ONE_KIND
     common = np.sqrt(np.average(ratio[alike] ** 2, weights=weights[alike]))
     return np.where(alike, common * median, sizes)
+
+
+def _costs(share):
+    """See :attr:`FeatureScaler.cost_`; ``share`` of the rows have an indicator, or 0.
+
+    What is rare tells more where it is there, and has to tell it with that one weight.
+    Term frequencies have weights to that end; indicators have none of their own.
+    """
+    indicator = share > 0
+    if not indicator.any():
+        return None
+    deviation = np.sqrt(share * (1 - share))
+    return np.where(indicator, deviation / np.average(deviation, weights=share), 1.0)
 
 
 def _chunks(X, rows):

@@ -164,8 +164,8 @@ def test_squares_are_those_of_autograd(members, n_out):
     plain = torch.randn(*members, D, n_out, dtype=torch.float64, requires_grad=True)
     ours = plain.detach().clone().requires_grad_()
     x, pull = features(B), features(B, n_out, seed=3)
-    strength = torch.rand(members, dtype=torch.float64)
-    squares = plain.square().sum(dim=(-2, -1))
+    strength = torch.rand(*members, D, dtype=torch.float64)
+    squares = plain.square().sum(dim=-1)
     ((x @ plain * pull).sum() + (strength * squares).sum()).backward()
     weight, found = with_squares(ours)
     assert (weight is ours) == (n_out == 4)  # a small one has autograd's own way
@@ -179,7 +179,7 @@ def test_many_squares_are_added_up_without_loss():
     weight = torch.ones(1000, 100)
     weight[0] = 1e4
     _, squares = with_squares(weight)
-    assert squares.item() == pytest.approx(1e10 + 999 * 100, rel=2e-6)
+    assert squares.sum().item() == pytest.approx(1e10 + 999 * 100, rel=2e-6)
 
 
 @settings(deadline=None)

@@ -358,6 +358,9 @@ def test_models_of_earlier_versions_open(old):
     before_5 = int(old.stem[-1]) < 5
     factors = clf.net_.module_.linear_path.penalty_factor
     assert torch.all(factors == 1 if before_5 else factors > 1)
+    before_6 = int(old.stem[-1]) < 6
+    cost = clf.net_.module_.linear_path.feature_cost
+    assert (cost.unique().numel() == 1) == before_6
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,51 @@ def test_the_kind_is_that_of_most_values_not_of_most_columns():
     np.testing.assert_allclose(found[:, 2:].max(axis=0), 1, rtol=1e-5)
 
 
+def indicators(shares, n_rows=1000):
+    """Columns of 0 and 1 in which so many of the rows, exactly, are 1."""
+    rng = np.random.RandomState(0)
+    columns = [np.arange(n_rows) < round(share * n_rows) for share in shares]
+    return np.column_stack([rng.permutation(c) for c in columns]).astype(float)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+@pytest.mark.parametrize("value", [1.0, 0.3, -1e200])
+def test_a_weight_costs_as_much_as_its_indicator_varies(form, value):
+    rng = np.random.RandomState(1)
+    one = indicators([0.4, 0.1, 0.1, 0.01])
+    counts = rng.poisson(0.2, size=(1000, 2))
+    measures = rng.randn(1000, 2)
+    X = np.column_stack([counts[:, 0], value * one, counts[:, 1], measures])
+    cost = fitted(form(X)).cost_
+    at = slice(1, 5)
+    np.testing.assert_allclose(cost[at] / cost[1], one.std(axis=0) / one[:, 0].std())
+    assert one.sum(axis=0) @ cost[at] == pytest.approx(one.sum())
+    assert (np.delete(cost, range(1, 5)) == 1).all()
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+def test_without_indicators_all_weights_cost_the_same(form):
+    rng = np.random.RandomState(0)
+    one = indicators([0.2, 0.6])
+    signs = one[:, :1] * rng.choice([-1, 1], size=(1000, 1))
+    constant = np.ones((1000, 1)) * [1, 0]
+    X = np.hstack(
+        [signs, one[:, 1:], constant, 0 * constant, rng.poisson(0.2, (1000, 3))]
+    )
+    assert fitted(form(X)).cost_ is None
+    assert fitted(form(np.hstack([X, one[:, :1]]))).cost_ is not None
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+def test_one_number_alone_is_that_of_an_indicator_if_it_is_another_s(form):
+    """A word of one document is one among words; a term frequency is none."""
+    X = indicators([0.3, 0.1, 0.001, 0.001]) * [1.0, 1.0, 1.0, 0.7]
+    cost = fitted(form(X)).cost_
+    assert cost[2] == pytest.approx(cost[0] * X[:, 2].std() / X[:, 0].std())
+    assert cost[3] == 1
+    assert fitted(form(X[:, 3:])).cost_ is None
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("height", [1.0, 1e-6, -1e6])
 def test_rare_indicator_is_no_spike(sparse, height):

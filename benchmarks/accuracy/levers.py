@@ -77,6 +77,13 @@ class ConstantPenalty(Callback):
             net.module_.linear_path.multiply_penalty(1)
 
 
+class EqualCosts(Callback):
+    """Let the weights of all features cost the linear path the same."""
+
+    def on_train_begin(self, net, **kwargs):
+        net.module_.linear_path.feature_cost.fill_(1)
+
+
 def cosine_schedule(n_epochs):
     """Parameters with which the learning rate, of all parts, falls along a cosine."""
     falling = LRScheduler("CosineAnnealingLR", T_max=n_epochs)

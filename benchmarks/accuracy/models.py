@@ -29,6 +29,7 @@ from sklearn.svm import LinearSVC
 from benchmarks.accuracy.levers import (
     AsymmetricLoss,
     ConstantPenalty,
+    EqualCosts,
     FreeBits,
     KLWarmUp,
     LabelSmoothing,
@@ -277,7 +278,7 @@ def one_by_one(name, values):
     return {f"{name} {value:g}": {name: value} for value in values}
 
 
-LATENT = "A penalty that does not fall, and with it latent means of any width"
+LATENT = "Linear path and latent means, one thing taken away after another"
 
 # The paper's experiments with the method itself, and our own levers.
 STUDIES = {
@@ -296,9 +297,12 @@ STUDIES = {
     ),
     LATENT: variants(
         {
-            "constant penalty": {"callbacks": [ConstantPenalty()]},
-            "constant penalty, min_latent_std 0": {
-                "callbacks": [ConstantPenalty()],
+            "equal costs": {"callbacks": [EqualCosts()]},
+            "equal costs, constant penalty": {
+                "callbacks": [EqualCosts(), ConstantPenalty()]
+            },
+            "equal costs, constant penalty, min_latent_std 0": {
+                "callbacks": [EqualCosts(), ConstantPenalty()],
                 "min_latent_std": 0.0,
             },
         }

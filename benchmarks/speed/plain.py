@@ -40,7 +40,7 @@ class PlainLoop:
         self.parameters = list(self.weights.values())
         self.average = [w.detach().clone() for w in self.parameters]
         path = net.module_.linear_path
-        self.penalty = path.penalty
+        self.penalty, self.cost = path.penalty, path.feature_cost[:, None]
         self.continuous = None if path.bin_weight is None else path.continuous
         edges = torch.special.ndtri(torch.linspace(0, 1, 9)).clamp(-2.5, 2.5)
         edges = edges.to(self.X.device)
@@ -101,7 +101,7 @@ class PlainLoop:
         embedding = self.linear("to_embedding", hidden)
         logits = embedding @ E.mT
         linear_logits = 10 * self.linear("linear_path", x)
-        squares = self.weights["linear_path.weight"].square().sum()
+        squares = (self.cost * self.weights["linear_path.weight"].square()).sum()
         if self.continuous is not None:
             bin_weight = self.weights["linear_path.bin_weight"]
             passed = torch.addcmul(

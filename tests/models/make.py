@@ -8,6 +8,7 @@ Files of earlier versions and formats stay: that they open is the point of them.
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from sklearn.datasets import make_multilabel_classification
 
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parent
 def main():
     """Fit, save, and keep the predictions for some of the rows."""
     X, Y = make_multilabel_classification(n_features=6, n_classes=3, random_state=0)
+    X = np.hstack([X, X > [10, 12, 11, 9, 14, 15]])  # indicators, rare and less so
     Y = pd.DataFrame(Y, columns=["sun", "sea", "sand"])
     clf = CGMVAEClassifier(
         latent_dim=4,
