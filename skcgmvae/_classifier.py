@@ -90,9 +90,9 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         penalty begins at 100 times as much, though at no more than 100 unless this is,
         and falls to it over the first 2,000 steps, or over half of ``max_iter`` epochs
         if that is sooner. Held-out rows choose the path's best epoch, and a training
-        that goes on begins with the penalty of that epoch. Among indicators, mostly 0
-        and else always one other number, the weights of the rarer ones cost less
-        (``scale_features``).
+        that goes on begins with the penalty of that epoch. Of counts and
+        indicators, columns that are mostly 0 and else positive whole numbers, the
+        weights of rare ones cost less, unless ``scale_features`` is False.
     n_bins : int or "auto", default="auto"
         Beside each feature that is seen by rank, and takes more than 8 values, the
         linear path has how far its score has come through each of so many bins, equally
@@ -138,8 +138,6 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         are mostly zero keep their zeros and, unless their non-zeros are of very
         different size, are divided by one number, the root mean square of all these
         non-zeros. The same numbers are scaled the same whether dense or sparse.
-        Weights that the linear path gives to indicators then cost as much, in
-        proportion, as these vary.
     quantile_features : bool, default=True
         Of columns that are mostly non-zero, see not the scaled values but the normal
         scores of their ranks among the training rows', of at most 10,000: an outlier or

@@ -58,9 +58,9 @@ class FeatureScaler:
         One over the scale; 0 for a constant column.
     cost_ : ndarray of shape (n_features,) or None
         How much the weights that a linear model gives to a column should cost. Of
-        indicators, which are mostly 0 and else always one other number, in proportion
-        to the standard deviation, and on average, each counted as often as it is set,
-        as much as of all other columns, 1. None if there are no indicators.
+        counts and indicators, which are mostly 0 and else positive whole numbers, in
+        proportion to the standard deviation of their being 0 or not; on average over
+        their non-zeros as much as of all other columns, 1. None if there are none.
     ranked_ : ndarray of int of shape (n_ranked,)
         The columns of which ranks count.
     continuous_ : ndarray of int of shape (n_continuous,)
@@ -70,7 +70,7 @@ class FeatureScaler:
         the normal scores of their ranks. A line with fewer ends in equal ones.
     """
 
-    # Without indicators or ranks; also what models of early files have.
+    # Without counts or ranks; also what models of early files have.
     cost_ = None
     ranked_ = continuous_ = np.empty(0, dtype=int)
     knots_ = scores_ = np.empty((0, 1))
@@ -86,15 +86,12 @@ class FeatureScaler:
             Of columns that are mostly non-zero, learn the ranks, too.
         """
         columns = _sparse_columns if sp.issparse(X) else _dense_columns
-        low, high, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
+        low, high, whole, n_nonzero, unit, mean, rms, deviation = columns(X, rows)
         full = n_nonzero * 2 > len(rows)
         center = np.where(full, mean, 0.0)
         sparse = ~full & (n_nonzero > 0)
-        alike = sparse & (rms == 1) & ((low == 0) | (high == 0))
-        indicator = alike & (n_nonzero > 1)
-        # One number alone is that of an indicator if it is another's, too.
-        indicator |= alike & np.isin(unit, unit[indicator])
-        self.cost_ = _costs(np.where(indicator, n_nonzero / len(rows), 0.0))
+        counted = sparse & whole & (low >= 0)
+        self.cost_ = _costs(np.where(counted, n_nonzero / len(rows), 0.0))
         rms[sparse] = _shared(rms[sparse] * unit[sparse], n_nonzero[sparse])
         rms[sparse] /= unit[sparse]
         scale = np.where(full, deviation, rms)
@@ -265,16 +262,16 @@ def _shared(sizes, weights):
 
 
 def _costs(share):
-    """See :attr:`FeatureScaler.cost_`; ``share`` of the rows have an indicator, or 0.
+    """See :attr:`FeatureScaler.cost_`; in which share of the rows a count is not 0.
 
-    What is rare tells more where it is there, and has to tell it with that one weight.
-    Term frequencies have weights to that end; indicators have none of their own.
+    What is rare tells much where it is there, and by that weight alone. Numbers such as
+    tf-idf allow for it. They are not whole, and have a share of 0 here.
     """
-    indicator = share > 0
-    if not indicator.any():
+    counted = share > 0
+    if not counted.any():
         return None
     deviation = np.sqrt(share * (1 - share))
-    return np.where(indicator, deviation / np.average(deviation, weights=share), 1.0)
+    return np.where(counted, deviation / np.average(deviation, weights=share), 1.0)
 
 
 def _chunks(X, rows):
@@ -302,10 +299,12 @@ def _dense_columns(X, rows):
     n_features = X.shape[1]
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
     n_nonzero = np.zeros(n_features, dtype=int)
+    whole = np.ones(n_features, dtype=bool)
     for _, chunk in _chunks(X, rows):
         low = np.minimum(low, chunk.min(axis=0))
         high = np.maximum(high, chunk.max(axis=0))
         n_nonzero += np.count_nonzero(chunk, axis=0)
+        whole &= (chunk == np.rint(chunk)).all(axis=0)
     unit = _unit(low, high)
     total, squares, deviations = np.zeros((3, n_features))
     for _, chunk in _chunks(X, rows):
@@ -318,7 +317,8 @@ def _dense_columns(X, rows):
         chunk -= mean
         deviations += np.square(chunk, out=chunk).sum(axis=0)
     rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
-    return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
+    deviation = np.sqrt(deviations / len(rows))
+    return low, high, whole, n_nonzero, unit, mean, rms, deviation
 
 
 def _sparse_columns(X, rows):
@@ -326,10 +326,12 @@ def _sparse_columns(X, rows):
     n_features = X.shape[1]
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
     n_stored = np.zeros(n_features, dtype=int)
+    whole = np.ones(n_features, dtype=bool)
     for chunk in _sparse_chunks(X, rows):
         low = np.minimum(low, chunk.min(axis=0).toarray().ravel())
         high = np.maximum(high, chunk.max(axis=0).toarray().ravel())
         n_stored += np.bincount(chunk.indices, minlength=n_features)
+        whole[chunk.indices[chunk.data != np.rint(chunk.data)]] = False
     unit = _unit(low, high)
 
     def column_sum(function):
@@ -346,7 +348,8 @@ def _sparse_columns(X, rows):
     deviations = column_sum(lambda values, columns: (values - mean[columns]) ** 2)
     deviations += (len(rows) - n_stored) * mean**2
     rms = np.sqrt(squares / np.maximum(n_nonzero, 1))
-    return low, high, n_nonzero, unit, mean, rms, np.sqrt(deviations / len(rows))
+    deviation = np.sqrt(deviations / len(rows))
+    return low, high, whole, n_nonzero, unit, mean, rms, deviation
 
 
 def _unit(low, high):
