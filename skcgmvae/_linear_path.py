@@ -104,9 +104,9 @@ class LinearPath(InputLinear):
         if label_log_odds is not None:
             self.bias.data.copy_(label_log_odds / LINEAR_SPEED)
         self.penalty = penalty * LINEAR_SPEED**2
-        if feature_cost is None:
-            feature_cost = torch.ones(n_features)
-        self.register_buffer("feature_cost", feature_cost, persistent=False)
+        self.register_buffer("feature_cost", torch.ones(n_features), persistent=False)
+        if feature_cost is not None:
+            self.feature_cost.copy_(feature_cost)
         # A parameter, though without a gradient, so that it is kept and saved with the
         # weights that were the best under it. Of the factor it is the logarithm: an
         # average of what has fallen a hundredfold would tell of the beginning only.
@@ -174,4 +174,5 @@ def _of_labels(weight, sample):
     if sample is None:
         return with_squares(weight)
     weight = weight.index_select(-1, sample.labels)
-    return weight, weight.square() @ sample.weight
+    # No product: torch.autocast would round it.
+    return weight, (weight.square() * sample.weight).sum(dim=-1)

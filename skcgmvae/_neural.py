@@ -51,7 +51,8 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
     and ``_criterion_class`` (their seam is described in :mod:`skcgmvae._training`).
     Each receives those of the estimator's parameters that its ``__init__`` names; the
     module also, if it names them, ``n_rows``, ``n_features``, ``n_labels``, ``offset``,
-    ``label_log_odds``, ``continuous`` and what :meth:`_label_facts` tells.
+    ``label_log_odds``, ``feature_cost``, ``continuous`` and what :meth:`_label_facts`
+    tells.
     """
 
     _module_class = None
@@ -148,9 +149,9 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
 
         The first call decides for good how features are scaled, or which ranks they
         have (a column that is constant in it is ignored, and beyond its extremes ranks
-        stay level), and by the number of its rows how much a penalty of weights counts
-        beside the loss: let it be large and typical. Nothing is held out for early
-        stopping.
+        stay level), which words are rare, and by the number of its rows how much a penalty of
+        weights counts beside the loss: let it be large and typical. Nothing is held out
+        for early stopping.
 
         Parameters
         ----------

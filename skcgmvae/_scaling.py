@@ -20,6 +20,9 @@ ONE_KIND = 2.5
 MOST_KNOTS = 256
 RANKED_ROWS = 10_000
 
+# In float32 all larger numbers are whole: such are no counts.
+LARGEST_COUNT = 2**23
+
 # What takes more values than so many is continuous.
 FEW_VALUES = 8
 
@@ -58,7 +61,7 @@ class FeatureScaler:
         One over the scale; 0 for a constant column.
     cost_ : ndarray of shape (n_features,) or None
         How much the weights that a linear model gives to a column should cost. Of
-        counts and indicators, which are mostly 0 and else positive whole numbers, in
+        counts and indicators, which are mostly 0 and else whole numbers up to 2**23, in
         proportion to the standard deviation of their being 0 or not; on average over
         their non-zeros as much as of all other columns, 1. None if there are none.
     ranked_ : ndarray of int of shape (n_ranked,)
@@ -90,7 +93,7 @@ class FeatureScaler:
         full = n_nonzero * 2 > len(rows)
         center = np.where(full, mean, 0.0)
         sparse = ~full & (n_nonzero > 0)
-        counted = sparse & whole & (low >= 0)
+        counted = sparse & whole & (low >= 0) & (high <= LARGEST_COUNT)
         self.cost_ = _costs(np.where(counted, n_nonzero / len(rows), 0.0))
         rms[sparse] = _shared(rms[sparse] * unit[sparse], n_nonzero[sparse])
         rms[sparse] /= unit[sparse]

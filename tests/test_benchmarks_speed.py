@@ -17,6 +17,7 @@ from benchmarks.speed.plain import PlainLoop, SkorchLoop
 from skcgmvae import CGMVAEClassifier, _step
 
 X, Y = timing.random_data(300, 20, 9, 2.0)
+X[:, :2] = X[:, :2] > [0.5, 1.5]  # indicators, one of them rare
 
 
 class Losses(Callback):
@@ -51,7 +52,8 @@ def training(n_members, **parameters):
 
 @pytest.mark.parametrize("n_members, n_bins", [(1, 8), (3, 8), (3, 0)])
 def test_the_loop_by_hand_comes_to_the_same(n_members, n_bins):
-    net, rows, losses = training(n_members, n_bins=n_bins)
+    net, rows, losses = training(n_members, n_bins=n_bins, linear_penalty=300.0)
+    assert (net.module_.linear_path.feature_cost != 1).any()
     assert (Y.sum(axis=1) == 0).any()
     by_hand = PlainLoop(net, rows)
     torch.manual_seed(3)

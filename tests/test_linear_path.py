@@ -163,6 +163,25 @@ def test_some_labels_have_their_own_logits_and_stand_for_others_in_the_penalty(m
     assert_close(whole, expected[..., None])
 
 
+@pytest.mark.parametrize("members", [(), (2,)])
+@pytest.mark.parametrize("some", [False, True])
+def test_a_lower_precision_leaves_the_penalty_as_it_is(members, some):
+    weight = torch.tensor([1.0, 16.36])
+    sample = LabelSample(torch.tensor([2, 0]), weight, L) if some else None
+    path, x = make(members=members).float(), rows(*members, B, D).float()
+
+    def penalty_and_gradient():
+        path.zero_grad()
+        _, penalty = path.training_output(x, sample)
+        penalty.sum().backward()
+        return penalty.detach(), path.weight.grad.clone()
+
+    expected = penalty_and_gradient()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = penalty_and_gradient()
+    assert_close(found, expected)
+
+
 def test_a_multiple_of_the_penalty_is_of_the_penalty_given():
     path, x = make(), rows(B, D)
     _, once = path.training_output(x)

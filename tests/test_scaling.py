@@ -169,7 +169,9 @@ def test_without_counts_all_weights_cost_the_same(form):
     signs = one[:, :1] * rng.choice([-1, 1], size=(1000, 1))
     halves = one[:, :1] * rng.choice([1, 2.5], size=(1000, 1))
     constant = np.ones((1000, 1)) * [1, 0]
-    X = np.hstack([signs, halves, one[:, :1] / 3, one[:, 1:], constant])
+    large = one[:, :1] * rng.uniform(1e9, 1e10, size=(1000, 1)).astype(np.float32)
+    assert (large == np.rint(large)).all()
+    X = np.hstack([signs, halves, one[:, :1] / 3, large, one[:, 1:], constant])
     assert fitted(form(X)).cost_ is None
     assert fitted(form(np.hstack([X, one[:, :1]]))).cost_ is not None
 
