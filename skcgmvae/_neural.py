@@ -149,9 +149,9 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
 
         The first call decides for good how features are scaled, or which ranks they
         have (a column that is constant in it is ignored, and beyond its extremes ranks
-        stay level), which words are rare, and by the number of its rows how much a penalty of
-        weights counts beside the loss: let it be large and typical. Nothing is held out
-        for early stopping.
+        stay level), which words are rare, and by the number of its rows how much a
+        penalty of weights counts beside the loss: let it be large and typical. Nothing
+        is held out for early stopping.
 
         Parameters
         ----------
