@@ -219,6 +219,23 @@ class FallingPenalty(Callback):
             net.module_.linear_path.multiply_penalty(1)
 
 
+class SmoothLabels(Callback):
+    """Let a network that is too sure aim at less.
+
+    Held-out rows tell it: by the factor c that its logits, alone, are best multiplied
+    by. Where c is below 1, the targets of its cross-entropy are smoothed by 1 - c in the
+    next epoch. Nothing is done where ``label_smoothing`` of the criterion is a number.
+    """
+
+    def on_epoch_begin(self, net, **kwargs):
+        if net.criterion_.label_smoothing != "auto":
+            return
+        scale = 1.0
+        if net.train_split is not None and len(net.history) > 1:
+            scale, *_ = net.history[-2].get("valid_head_scale", [scale])
+        net.criterion_.smooth(max(1 - scale, 0.0))
+
+
 class ProgressBar(Callback):
     """A bar over the epochs that shows the losses by term."""
 
@@ -255,7 +272,8 @@ class EpochLines(PrintLog):
     """skorch's line an epoch, without the columns that hold lists."""
 
     def __init__(self):
-        super().__init__(keys_ignored=["valid_logit_scale", "valid_head_loss"])
+        lists = "valid_logit_scale", "valid_head_loss", "valid_head_scale"
+        super().__init__(keys_ignored=list(lists))
 
 
 class ScikitLearnCallbacks(Callback):

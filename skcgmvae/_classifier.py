@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcgmvae._callbacks import FallingPenalty
+from skcgmvae._callbacks import FallingPenalty, SmoothLabels
 from skcgmvae._layers import ACTIVATIONS
 from skcgmvae._linear_path import MOST_BINS
 from skcgmvae._losses import CGMVAELoss
@@ -132,6 +132,13 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Weight of the reconstruction, Eq. 4 (paper: 1); of no effect without one.
     temperature : float, default=1.0
         Temperature tau of the contrastive loss (published code: 1).
+    label_smoothing : float or "auto", default="auto"
+        How far, in [0, 1), the targets of the cross-entropy of Eq. 6 are drawn from 0
+        and 1 to the frequency of the label among the training rows (paper: 0, not at
+        all). ``"auto"``: as far as the network is too sure of itself. After each epoch
+        the logits that it gives to held-out rows are best multiplied by some factor c;
+        where c is below 1, the next epoch's targets are smoothed by 1 - c. Without
+        held-out rows, ``early_stopping=False`` or :meth:`partial_fit`, not at all.
     scale_features : bool, default=True
         Scale the features inside, as the training rows say. Columns that are mostly
         non-zero are standardised, or seen by rank (``quantile_features``). Those that
@@ -310,7 +317,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
 
     _module_class = CGMVAE
     _criterion_class = CGMVAELoss
-    _values_before = {"min_latent_std": 0.0}
+    _values_before = {"min_latent_std": 0.0, "label_smoothing": 0.0}
     _weights_since = {"linear_path.log_factor": 5}
 
     _parameter_constraints = {
@@ -342,6 +349,10 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         "kl_weight": [Interval(Real, 0, None, closed="left")],
         "recon_weight": [Interval(Real, 0, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
+        "label_smoothing": [
+            Interval(Real, 0, 1, closed="left"),
+            StrOptions({"auto"}),
+        ],
     }
 
     def __init__(
@@ -372,6 +383,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         kl_weight=1e-3,
         recon_weight=1.0,
         temperature=1.0,
+        label_smoothing="auto",
         scale_features=True,
         quantile_features=True,
         lr=2e-3,
@@ -419,6 +431,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.kl_weight = kl_weight
         self.recon_weight = recon_weight
         self.temperature = temperature
+        self.label_smoothing = label_smoothing
         self.scale_features = scale_features
         self.quantile_features = quantile_features
         self.lr = lr
@@ -442,10 +455,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         self.verbose = verbose
 
     def _module_callbacks(self, module_parameters):
-        if not module_parameters["linear_path"]:
-            return []
-        penalty = module_parameters["linear_penalty"]
-        return [("falling_penalty", FallingPenalty(penalty))]
+        callbacks = [("smooth_labels", SmoothLabels())]
+        if module_parameters["linear_path"]:
+            penalty = FallingPenalty(module_parameters["linear_penalty"])
+            callbacks.append(("falling_penalty", penalty))
+        return callbacks
 
     def _check_parameters(self, X):
         """What the constraints of single parameters cannot say."""

@@ -232,7 +232,8 @@ class CGMVAELoss(nn.Module):
     contrastive and cross-entropy loss. The linear path has a loss of its own and
     shares no parameter with the rest, which so learns as if it were alone; of the two,
     what the output lacks has no terms. Where a step looks at some labels only, sums
-    over all are estimated from these.
+    over all are estimated from these. ``label_log_odds`` (L,), of the labels'
+    frequencies, is what smoothed targets are drawn to; zeros if None.
     """
 
     def __init__(
@@ -248,6 +249,8 @@ class CGMVAELoss(nn.Module):
         kl_weight=1e-3,
         recon_weight=1.0,
         temperature=1.0,
+        label_smoothing=0.0,
+        label_log_odds=None,
     ):
         super().__init__()
         self.prior = prior
@@ -263,6 +266,19 @@ class CGMVAELoss(nn.Module):
         }
         if linear_path:
             self.weights["linear"] = 1.0
+        self.label_smoothing = label_smoothing
+        if label_log_odds is None:
+            label_log_odds = torch.zeros(1)
+        self.register_buffer("frequency", torch.sigmoid(label_log_odds))
+        self.register_buffer("smoothing", torch.zeros(()))
+        self.smooth(0.0 if label_smoothing == "auto" else label_smoothing)
+
+    def smooth(self, amount):
+        """Draw targets of the cross-entropy so far to the labels' frequencies.
+
+        In place: of a compiled step a number would be a part.
+        """
+        self.smoothing.fill_(amount)
 
     def forward(self, output, y):
         if output.sample is not None:
@@ -305,6 +321,8 @@ class CGMVAELoss(nn.Module):
 
     def _cross_entropy(self, output, y):
         weight = self._label_weight(output)
+        if self.label_smoothing:
+            y = torch.lerp(y, self._frequency(output), self.smoothing)
         return self._over_blocks(cross_entropy_loss(output.logits, y, weight), y)
 
     def _linear(self, output, y):
@@ -312,6 +330,11 @@ class CGMVAELoss(nn.Module):
         weight = self._label_weight(output)
         loss = cross_entropy_loss(output.linear_logits, y, weight)
         return loss + output.linear_penalty
+
+    def _frequency(self, output):
+        if output.sample is None or len(self.frequency) == 1:
+            return self.frequency
+        return self.frequency.index_select(-1, output.sample.labels)
 
     @staticmethod
     def _label_weight(output):

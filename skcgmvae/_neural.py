@@ -256,18 +256,21 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         self._scaler.fit(X, seen, by_rank=self.quantile_features)
         offset, continuous = self._scaler.offset, self._scaler.continuous_
         cost = self._scaler.cost_
+        label_log_odds = torch.from_numpy(log_odds).float()
         module_parameters = self._accepted_by(
             self._module_class,
             n_rows=train.shape[-1],
             n_features=X.shape[1],
             n_labels=Y.shape[1],
             offset=None if offset is None else torch.from_numpy(offset),
-            label_log_odds=torch.from_numpy(log_odds).float(),
+            label_log_odds=label_log_odds,
             feature_cost=None if cost is None else torch.from_numpy(cost).float(),
             continuous=torch.from_numpy(continuous) if len(continuous) else None,
             **self._label_facts(Y, seen),
         )
-        criterion_parameters = self._accepted_by(self._criterion_class)
+        criterion_parameters = self._accepted_by(
+            self._criterion_class, label_log_odds=label_log_odds
+        )
         return self._build_net(module_parameters, criterion_parameters)
 
     def _build_net(self, module_parameters, criterion_parameters):

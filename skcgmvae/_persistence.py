@@ -1,5 +1,6 @@
 """Fitted models in files that cannot run code: ``save_model`` and ``load_model``."""
 
+import inspect
 import json
 import warnings
 
@@ -21,8 +22,8 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 # holds comes to mean something else: before 2, of an ensemble only every second member
 # saw ranks; before 3, logits were calibrated by their scale alone; before 4, latent
 # means varied as little as they would; before 5, the penalty of the linear path did not
-# fall; before 6, it was the same for all features.
-FORMAT = 6
+# fall; before 6, it was the same for all features; before 7, labels were not smoothed.
+FORMAT = 7
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
 
@@ -217,7 +218,9 @@ class SavedModels:
         module_parameters, criterion_parameters, weights = (
             as_tensors(tree[part]) for part in ("module", "criterion", "weights")
         )
-        module_parameters = self._values_before | module_parameters
+        known = inspect.signature(self._module_class).parameters
+        before = {n: v for n, v in self._values_before.items() if n in known}
+        module_parameters = before | module_parameters
         # On a device without memory: what the header says is compared with what the
         # file holds before anything of that size is made.
         with torch.device("meta"):

@@ -228,11 +228,16 @@ class MultiLabelNet(NeuralNet):
         steps.clear()
         self.held_out_ = HeldOut(*map(_rows, parts))
         loss, scale = self.held_out_.best_scale()
-        alone = [loss]
+        alone = [(loss, scale)]
         if len(scale) > 1:
             heads = (slice(k, k + 1) for k in range(len(scale)))
-            alone = [self.held_out_.best_scale(head)[0] for head in heads]
-        return {"loss": loss, "logit_scale": scale, "head_loss": alone}
+            alone = [self.held_out_.best_scale(head) for head in heads]
+        return {
+            "loss": loss,
+            "logit_scale": scale,
+            "head_loss": [loss for loss, _ in alone],
+            "head_scale": [scale for _, (scale,) in alone],
+        }
 
     # -- the average of the weights ----------------------------------------------
 

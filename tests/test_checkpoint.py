@@ -29,6 +29,7 @@ TRAININGS = {
     "stops early": {"lr": 0.1, "n_iter_no_change": 2, "max_iter": 30},
     "reconstruction": {"reconstruction": "gaussian"},
     "latent means stretched": {"min_latent_std": 1e4, "n_members": 2},
+    "too sure": {"lr": 0.05, "dropout": 0.0, "input_dropout": 0.0, "ema_decay": 0.0},
 }
 
 

@@ -61,6 +61,7 @@ NETWORKS = st.builds(
     batch_size=st.sampled_from([1, 2, 3, 4, 128]),
     input_dropout=st.sampled_from([0.0, 0.5]),
     min_latent_std=st.sampled_from([0.0, 0.25, 1e5]),
+    label_smoothing=st.sampled_from(["auto", 0.0, 0.9]),
     prior=st.sampled_from(["mixture", "gaussian", None]),
     normalize=st.sampled_from(["contrastive", "feature", None]),
     reconstruction=st.sampled_from([None, "gaussian"]),

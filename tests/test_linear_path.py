@@ -375,7 +375,7 @@ def hard_to_tell(signal, n_rows=1000):
 
 class WithConstantPenalty(CGMVAEClassifier):
     def _module_callbacks(self, module_parameters):
-        return []
+        return []  # nor smooth labels
 
 
 def test_where_labels_are_hard_to_tell_the_path_is_better_for_it():

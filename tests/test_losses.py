@@ -539,6 +539,34 @@ def test_linear_path_has_the_loss_of_a_ridge_logistic_regression():
     assert_close(terms["loss"] - terms["linear"], without["loss"])
 
 
+@pytest.mark.parametrize("amount", [0.3, "auto"])
+def test_smoothed_labels_are_bernoulli_variables(amount):
+    """The cross-entropy is its mean over labels that are drawn anew so often."""
+    output = make_output(samples=2)
+    log_odds = doubles(4, seed=5)
+    criterion = CGMVAELoss(label_smoothing=amount, label_log_odds=log_odds)
+    plain = CGMVAELoss()(output, Y)
+    if amount == "auto":  # until it is told how far
+        assert_close(criterion(output, Y)["cross_entropy"], plain["cross_entropy"])
+        criterion.smooth(0.3)
+    found = criterion(output, Y)
+    drawn = td.Bernoulli(logits=log_odds).expand([4, 4])
+    kept = td.Bernoulli(probs=torch.tensor(0.7).double())
+    likelihood = td.Bernoulli(logits=output.logits)
+    one, zero = (likelihood.log_prob(torch.full((4, 4), v).double()) for v in (1, 0))
+    p = kept.mean * Y + (1 - kept.mean) * drawn.mean
+    expected = -(p * one + (1 - p) * zero).sum(dim=-1).mean(dim=0)
+    assert_close(found["cross_entropy"], expected)
+    for name in ("kl", "contrastive", "linear"):
+        assert_close(found[name], plain[name])
+
+
+def test_without_frequencies_labels_are_smoothed_to_a_half():
+    output, smoothing = make_output(), {"label_smoothing": 0.3}
+    even = CGMVAELoss(**smoothing, label_log_odds=torch.zeros(4).double())(output, Y)
+    assert_close(CGMVAELoss(**smoothing).double()(output, Y)["loss"], even["loss"])
+
+
 def test_priors():
     output = make_output()
     gaussian = CGMVAELoss(prior="gaussian")(output._replace(prior=None), Y)["kl"]

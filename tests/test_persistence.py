@@ -46,6 +46,7 @@ FITTED = {
     "nothing held out": ({"early_stopping": False}, X, Y),
     "no linear path": ({"linear_path": False}, X, Y),
     "latent means stretched": ({"min_latent_std": 1e4}, X, Y),
+    "labels smoothed": ({"label_smoothing": 0.3}, X, Y),
     "published code": (skcgmvae.paper_configuration("published_code"), X, Y),
     "reconstruction": ({"reconstruction": "gaussian"}, X, Y),
     "own thresholds": ({"threshold": np.linspace(0.2, 0.8, 5)}, X, Y),
@@ -361,6 +362,9 @@ def test_models_of_earlier_versions_open(old):
     before_6 = int(old.stem[-1]) < 6
     cost = clf.net_.module_.linear_path.feature_cost
     assert (cost.unique().numel() == 1) == before_6
+    before_7 = int(old.stem[-1]) < 7
+    assert clf.label_smoothing == (0 if before_7 else "auto")
+    assert clf.net_.criterion_.label_smoothing == clf.label_smoothing
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ NETWORKS = {
     "members": {"n_members": 3},
     "bfloat16": {"precision": "bfloat16"},
     "latent means stretched": {"min_latent_std": 1e4, "n_members": 2},
+    "labels smoothed": {"label_smoothing": 0.3},
     "all terms": {"reconstruction": "gaussian", "label_branch": True, "n_samples": 2},
     "one head": {"prior": "gaussian", "linear_path": False, "normalize": "feature"},
 }

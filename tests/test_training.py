@@ -183,6 +183,8 @@ def test_average_is_what_is_validated(precision):
     assert clf.history_[-1, "valid_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     for head, loss in enumerate(clf.history_[-1, "valid_head_loss"]):
         (scale,) = best_by_search(logits[:, [head]], y).x
+        found = clf.history_[-1, "valid_head_scale"][head]
+        assert found == pytest.approx(scale, rel=0.02, abs=0.01)
         p = 1 / (1 + np.exp(-scale * logits[:, head]))
         losses = [log_loss(y[:, i], p[:, i], labels=[0, 1]) for i in range(3)]
         assert loss == pytest.approx(np.mean(losses), rel=1e-4)

@@ -187,8 +187,13 @@ def peak_mib():
 
 
 def about_training(model):
-    """How long C-GMVAE was trained."""
-    return {"epochs": model.n_iter_, "best_epoch": model.best_epoch_}
+    """How long C-GMVAE was trained, and how much of it on smoothed labels."""
+    training = {"epochs": model.n_iter_, "best_epoch": model.best_epoch_}
+    if model.label_smoothing == "auto":
+        before_best = model.history_[: model.best_epoch_ - 1]
+        scales = [epoch["valid_head_scale"][0] for epoch in before_best]
+        training["smoothed_epochs"] = sum(scale < 1 for scale in scales)
+    return training
 
 
 def about_latent_space(model, parts):
