@@ -223,8 +223,8 @@ class SmoothLabels(Callback):
     """Let a network that is too sure aim at less.
 
     Held-out rows tell it: by the factor c that its logits, alone, are best multiplied
-    by. Where c is below 1, the targets of its cross-entropy are smoothed by 1 - c in the
-    next epoch. Nothing is done where ``label_smoothing`` of the criterion is a number.
+    by. Where c is below 1, the targets of its cross-entropy are smoothed by 1 - c in
+    the next epoch. With a number for ``label_smoothing`` the criterion is left alone.
     """
 
     def on_epoch_begin(self, net, **kwargs):

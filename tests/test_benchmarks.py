@@ -162,6 +162,7 @@ def test_the_latent_space_is_judged(folder):
     assert 0 < record["probe_micro_F1"] <= 1
     assert record["stretched_dimensions"] <= record["latent_dimensions"]
     assert 1 <= record["best_epoch"] <= record["epochs"]
+    assert 0 <= record["smoothed_epochs"] < record["best_epoch"]
 
 
 def test_stretched_dimensions_are_counted():

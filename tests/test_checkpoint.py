@@ -190,7 +190,7 @@ def test_a_file_from_before_there_were_bins_is_refused(path):
     del tree["training"]["parameters"]["n_bins"]
     tree["training"]["format"] = 2
     write_tree(path, tree)
-    with pytest.raises(ValueError, match="Its format is 2, and 8 is wanted"):
+    with pytest.raises(ValueError, match="Its format is 2, and 9 is wanted"):
         train(path)
 
 

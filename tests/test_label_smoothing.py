@@ -6,6 +6,7 @@ from common import small
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
 
+
 def noisy(n_rows, random_state=0):
     """Labels that nothing tells for certain, and more features than it takes."""
     rng = np.random.RandomState(random_state)
@@ -80,7 +81,7 @@ def test_where_the_network_is_not_too_sure_nothing_changes():
 
 
 def one_of_many(n_rows, random_state):
-    """One label a row, of which one in ten is wrong: few rows are soon known by heart."""
+    """One label a row, of which one in ten is wrong; few rows are known by heart."""
     rng = np.random.RandomState(random_state)
     centres = np.random.RandomState(9).randn(6, 60) / 2
     label = rng.randint(6, size=n_rows)
