@@ -227,12 +227,19 @@ class SmoothLabels(Callback):
     the next epoch. With a number for ``label_smoothing`` the criterion is left alone.
     """
 
+    def on_train_begin(self, net, **kwargs):
+        self.n_before_ = len(net.history)
+
     def on_epoch_begin(self, net, **kwargs):
         if net.criterion_.label_smoothing != "auto":
             return
+        before = net.history[:-1]  # the epoch that begins is there
+        if before and len(before) == self.n_before_:
+            # What goes on from a fit does so from the weights of its best epoch.
+            before = before[: dict(net.callbacks_)["keep_best"].best_epoch_]
         scale = 1.0
-        if net.train_split is not None and len(net.history) > 1:
-            scale, *_ = net.history[-2].get("valid_head_scale", [scale])
+        if before and net.train_split is not None:  # or what it says would grow old
+            scale = before[-1].get("valid_head_scale", [scale])[0]  # of the network
         net.criterion_.smooth(max(1 - scale, 0.0))
 
 

@@ -134,11 +134,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Temperature tau of the contrastive loss (published code: 1).
     label_smoothing : float or "auto", default="auto"
         How far, in [0, 1), the targets of the cross-entropy of Eq. 6 are drawn from 0
-        and 1 to the frequency of the label among the training rows (paper: 0, not at
-        all). ``"auto"``: as far as the network is too sure of itself. After each epoch
-        the logits that it gives to held-out rows are best multiplied by some factor c;
-        where c is below 1, the next epoch's targets are smoothed by 1 - c. Without
-        held-out rows, ``early_stopping=False`` or :meth:`partial_fit`, not at all.
+        and 1 to the frequency of the label among the training rows [4]_ (paper: 0, not
+        at all). ``"auto"``: as far as the network is too sure of itself. After each
+        epoch the logits that it gives to held-out rows are best multiplied by some
+        factor c; where c is below 1, the next epoch's targets are smoothed by 1 - c,
+        those of all members alike. Without held-out rows, ``early_stopping=False`` or
+        :meth:`partial_fit`, not at all. Of no effect with ``beta=0``.
     scale_features : bool, default=True
         Scale the features inside, as the training rows say. Columns that are mostly
         non-zero are standardised, or seen by rank (``quantile_features``). Those that
@@ -298,6 +299,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
        Features in Tabular Deep Learning", NeurIPS 2022, section 3.2.
     .. [3] Q. Zhu, W. Bi, X. Liu, X. Ma, X. Li and D. Wu, "A Batch Normalized Inference
        Network Keeps the KL Vanishing Away", ACL 2020.
+    .. [4] C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, "Rethinking the
+       Inception Architecture for Computer Vision", CVPR 2016, section 7.
 
     Examples
     --------

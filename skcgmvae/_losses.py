@@ -267,6 +267,7 @@ class CGMVAELoss(nn.Module):
         if linear_path:
             self.weights["linear"] = 1.0
         self.label_smoothing = label_smoothing
+        self.is_smooth = bool(label_smoothing)
         if label_log_odds is None:
             label_log_odds = torch.zeros(1)
         self.register_buffer("frequency", torch.sigmoid(label_log_odds))
@@ -276,7 +277,7 @@ class CGMVAELoss(nn.Module):
     def smooth(self, amount):
         """Draw targets of the cross-entropy so far to the labels' frequencies.
 
-        In place: of a compiled step a number would be a part.
+        In place: a plain number would be compiled into the step.
         """
         self.smoothing.fill_(amount)
 
@@ -321,7 +322,7 @@ class CGMVAELoss(nn.Module):
 
     def _cross_entropy(self, output, y):
         weight = self._label_weight(output)
-        if self.label_smoothing:
+        if self.is_smooth:
             y = torch.lerp(y, self._frequency(output), self.smoothing)
         return self._over_blocks(cross_entropy_loss(output.logits, y, weight), y)
 

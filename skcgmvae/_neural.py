@@ -149,9 +149,10 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
 
         The first call decides for good how features are scaled, or which ranks they
         have (a column that is constant in it is ignored, and beyond its extremes ranks
-        stay level), which words are rare, and by the number of its rows how much a
-        penalty of weights counts beside the loss: let it be large and typical. Nothing
-        is held out for early stopping.
+        stay level), which words are rare, how frequent the labels are that are to be
+        smoothed, and by the number of its rows how much a penalty of weights counts
+        beside the loss: let it be large and typical. Nothing is held out for early
+        stopping.
 
         Parameters
         ----------
@@ -306,7 +307,7 @@ class BaseNeuralClassifier(SavedModels, CallbackSupportMixin, PredictsFromLogits
         return net.initialize()
 
     def _module_callbacks(self, module_parameters):
-        """Those that such a module needs in training, with their names."""
+        """Those that a model with such a module needs in training, with names."""
         return []
 
     def _label_facts(self, Y, rows):

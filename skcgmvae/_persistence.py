@@ -39,7 +39,8 @@ class SavedModels:
     the losses by epoch.
     """
 
-    # Parameters that came later, with what a file that has them not was fitted with;
+    # Parameters that came later, of the estimator and maybe of its module, with what a
+    # file that has them not was fitted with (of a criterion that is the default);
     # weights, which are as they begin, with the first format that has them.
     _values_before = {}
     _weights_since = {}

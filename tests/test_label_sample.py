@@ -127,6 +127,7 @@ def criterion_of(options):
 def test_cross_entropies_and_penalty_are_right_on_average(options, sparse, no_noise):
     """And their gradients; a mean of draws, within what its own spread allows."""
     criterion = criterion_of(options) | {"alpha": 0.0}
+    criterion |= {"label_smoothing": 0.3, "label_log_odds": features(L)}
     members = (2,) if options.get("n_members") else ()
     y = torch.stack([Y, Y.roll(1, dims=1)]) if members else Y
     x = form(features(*members, B, D), sparse)

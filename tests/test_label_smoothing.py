@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from common import small
+from common import DEVICE, small
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
 
@@ -34,6 +34,17 @@ def watched(**parameters):
     return clf, lambda: dict(clf.net_.callbacks_)["watch"].amounts
 
 
+def test_labels_are_drawn_to_how_frequent_they_are(tmp_path):
+    X, Y = noisy(200)
+    Y[:, 0] &= Y[:, 1]  # rarer than the others
+    clf = small(early_stopping=False).fit(X, Y)
+    expected = (Y.sum(axis=0) + 0.5) / (len(Y) + 1)
+    clf.save_model(tmp_path / "model")
+    for each in (clf, type(clf).load_model(tmp_path / "model", device=DEVICE)):
+        found = each.net_.criterion_.frequency.cpu()
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("parameters", [{}, {"n_members": 2}, {"linear_path": False}])
 def test_by_what_the_factor_of_the_logits_lacks_to_one(parameters):
     clf, amounts = watched(max_iter=8, **parameters)
@@ -61,14 +72,15 @@ def test_without_held_out_rows_labels_stay_as_they_are():
     assert amounts()[before:] == [0.0] * 6
 
 
-def test_a_fit_that_goes_on_begins_with_what_held_out_rows_said_last():
-    X, Y = noisy(200)
-    clf, amounts = watched(warm_start=True)
+def test_a_fit_that_goes_on_begins_with_what_held_out_rows_said_of_its_weights():
+    X, Y = one_of_many(400, 2)
+    clf, amounts = watched(warm_start=True, max_iter=8)
     clf.fit(X, Y)
-    said = clf.history_[-1, "valid_head_scale"][0]
-    before = len(amounts())
+    said = [epoch["valid_head_scale"][0] for epoch in clf.history_]
+    of_best = said[clf.best_epoch_ - 1]
+    assert of_best < 1 and abs(of_best - said[-1]) > 0.01
     clf.fit(X, Y)
-    assert amounts()[before] == pytest.approx(1 - said) != 0
+    assert amounts()[8] == pytest.approx(1 - of_best)
 
 
 def test_where_the_network_is_not_too_sure_nothing_changes():

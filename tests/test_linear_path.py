@@ -375,7 +375,8 @@ def hard_to_tell(signal, n_rows=1000):
 
 class WithConstantPenalty(CGMVAEClassifier):
     def _module_callbacks(self, module_parameters):
-        return []  # nor smooth labels
+        callbacks = super()._module_callbacks(module_parameters)
+        return [each for each in callbacks if each[0] != "falling_penalty"]
 
 
 def test_where_labels_are_hard_to_tell_the_path_is_better_for_it():

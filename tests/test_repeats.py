@@ -148,6 +148,7 @@ def test_spectators_do_not_change_the_result(fitted, name, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert ("cross_entropy" in err) == (name in ("progress bar", "all"))
     assert ("train_loss" in out) == (name == "lines")
+    assert "[" not in out.replace("\x1b[", "")  # columns that hold lists
 
 
 # -- threads and processes -------------------------------------------------------

@@ -347,7 +347,7 @@ STUDIES = {
                 "loss": LabelSmoothing,
                 "label_smoothing": 0.0,
             },
-            "asymmetric loss": {"loss": AsymmetricLoss},
+            "asymmetric loss": {"loss": AsymmetricLoss, "label_smoothing": 0.0},
             "GELU": {"activation": "gelu"},
             "skip connection": {"skip_connection": True},
             "label branch": {"label_branch": True},
