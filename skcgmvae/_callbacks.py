@@ -37,6 +37,11 @@ EXPLODED = 1e3
 PENALTY_START = 100.0
 PENALTY_STEPS = 2000
 
+# A network whose logits are best multiplied by less is too sure of itself. Labels that
+# are smoothed then gain on validation rows of scene, from 0.9 on as much as from 1. On
+# those of yeast and bibtex they gain nothing, and the best epoch mostly comes before.
+TOO_SURE = 0.9
+
 
 class KeepBest(Callback):
     """Early stopping, the best weights, and an end to training that diverges.
@@ -223,8 +228,9 @@ class SmoothLabels(Callback):
     """Let a network that is too sure aim at less.
 
     Held-out rows tell it: by the factor c that its logits, alone, are best multiplied
-    by. Where c is below 1, the targets of its cross-entropy are smoothed by 1 - c in
-    the next epoch. With a number for ``label_smoothing`` the criterion is left alone.
+    by. Once c has been below TOO_SURE, the targets of its cross-entropy are smoothed by
+    1 - c, that of the epoch before. With a number for ``label_smoothing`` the criterion
+    is left alone.
     """
 
     def on_train_begin(self, net, **kwargs):
@@ -237,10 +243,10 @@ class SmoothLabels(Callback):
         if before and len(before) == self.n_before_:
             # What goes on from a fit does so from the weights of its best epoch.
             before = before[: dict(net.callbacks_)["keep_best"].best_epoch_]
-        scale = 1.0
-        if before and net.train_split is not None:  # or what it says would grow old
-            scale = before[-1].get("valid_head_scale", [scale])[0]  # of the network
-        net.criterion_.smooth(max(1 - scale, 0.0))
+        # Of the network, the first head. Where nothing is held out they would grow old.
+        scales = [e["valid_head_scale"][0] for e in before if "valid_head_scale" in e]
+        too_sure = net.train_split is not None and min(scales, default=1) < TOO_SURE
+        net.criterion_.smooth(max(1 - scales[-1], 0.0) if too_sure else 0.0)
 
 
 class ProgressBar(Callback):

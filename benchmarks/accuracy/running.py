@@ -32,6 +32,7 @@ from benchmarks.accuracy.protocol import (
 )
 from benchmarks.records import append, read
 from skcgmvae import CGMVAEClassifier
+from skcgmvae._callbacks import TOO_SURE
 from skcgmvae._gaussian_head import MinStd
 from skcgmvae.datasets import load_npz
 
@@ -192,7 +193,9 @@ def about_training(model):
     if model.label_smoothing == "auto":
         before_best = model.history_[: model.best_epoch_ - 1]
         scales = [epoch["valid_head_scale"][0] for epoch in before_best]
-        training["smoothed_epochs"] = sum(scale < 1 for scale in scales)
+        lowest = np.minimum.accumulate(scales)
+        is_smooth = (lowest < TOO_SURE) & (np.array(scales) < 1)
+        training["smoothed_epochs"] = int(is_smooth.sum())
     return training
 
 
