@@ -229,8 +229,8 @@ class SmoothLabels(Callback):
 
     Held-out rows tell it: by the factor c that its logits, alone, are best multiplied
     by. Once c has been below TOO_SURE, the targets of its cross-entropy are smoothed by
-    1 - c, that of the epoch before. With a number for ``label_smoothing`` the criterion
-    is left alone.
+    1 - c, that of the epoch before. This is ``label_smoothing="auto"``; with a number
+    the criterion is left alone.
     """
 
     def on_train_begin(self, net, **kwargs):

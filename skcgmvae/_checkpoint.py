@@ -28,9 +28,8 @@ from skcgmvae._random import generator_states, set_generator_states
 # parameter's default says today: 3, all members see ranks, and the linear path bins; 4,
 # a training ends with a calibration by the labels' frequencies; 5, latent means have a
 # least width; 6, the penalty of the linear path falls; 7, of many rows those that are
-# ranked are drawn; 8, weights of rare counts cost less; 9, labels are smoothed as
-# held-out rows say.
-FORMAT = 9
+# ranked are drawn; 8, weights of rare counts cost less.
+FORMAT = 8
 
 # MiB of rows that are copied to see whether they are the same.
 CHUNK_MEMORY = 8

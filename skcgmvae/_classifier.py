@@ -132,10 +132,11 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         Weight of the reconstruction, Eq. 4 (paper: 1); of no effect without one.
     temperature : float, default=1.0
         Temperature tau of the contrastive loss (published code: 1).
-    label_smoothing : float or "auto", default="auto"
+    label_smoothing : float or "auto", default=0.0
         How far, in [0, 1), the targets of the cross-entropy of Eq. 6 are drawn from 0
         and 1 to the frequency of the label among the training rows [4]_ (paper: 0, not
-        at all). ``"auto"``: as far as the network is too sure of itself. After each
+        at all). Worth a try where the network knows the training rows by heart.
+        ``"auto"``: as far as the network is too sure of itself. After each
         epoch the logits that it gives to held-out rows are best multiplied by some
         factor c; once that has been below 0.9, each epoch's targets are smoothed by the
         1 - c of the epoch before, if c is below 1, those of all members alike. Without
@@ -321,7 +322,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
 
     _module_class = CGMVAE
     _criterion_class = CGMVAELoss
-    _values_before = {"min_latent_std": 0.0, "label_smoothing": 0.0}
+    _values_before = {"min_latent_std": 0.0}
     _weights_since = {"linear_path.log_factor": 5}
 
     _parameter_constraints = {
@@ -387,7 +388,7 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         kl_weight=1e-3,
         recon_weight=1.0,
         temperature=1.0,
-        label_smoothing="auto",
+        label_smoothing=0.0,
         scale_features=True,
         quantile_features=True,
         lr=2e-3,

@@ -21,7 +21,6 @@ _EQ7 = {
     "kl_weight": 1.0,
     "recon_weight": 1.0,
     "temperature": 1.0,
-    "label_smoothing": 0.0,
     "dropout": 0.5,
     "input_dropout": 0.0,
     "quantile_features": False,

@@ -1,6 +1,5 @@
 """Fitted models in files that cannot run code: ``save_model`` and ``load_model``."""
 
-import inspect
 import json
 import warnings
 
@@ -22,7 +21,7 @@ from skcgmvae._scaling import FeatureScaler, NoScaler
 # holds comes to mean something else: before 2, of an ensemble only every second member
 # saw ranks; before 3, logits were calibrated by their scale alone; before 4, latent
 # means varied as little as they would; before 5, the penalty of the linear path did not
-# fall; before 6, it was the same for all features; before 7, labels were not smoothed.
+# fall; before 6, it was the same for all features; before 7, no labels were smoothed.
 FORMAT = 7
 
 SCALERS = {scaler.__name__: scaler for scaler in (FeatureScaler, NoScaler)}
@@ -39,8 +38,7 @@ class SavedModels:
     the losses by epoch.
     """
 
-    # Parameters that came later, of the estimator and maybe of its module, with what a
-    # file that has them not was fitted with (of a criterion that is the default);
+    # Parameters that came later, with what a file that has them not was fitted with;
     # weights, which are as they begin, with the first format that has them.
     _values_before = {}
     _weights_since = {}
@@ -219,9 +217,7 @@ class SavedModels:
         module_parameters, criterion_parameters, weights = (
             as_tensors(tree[part]) for part in ("module", "criterion", "weights")
         )
-        known = inspect.signature(self._module_class).parameters
-        before = {n: v for n, v in self._values_before.items() if n in known}
-        module_parameters = before | module_parameters
+        module_parameters = self._values_before | module_parameters
         # On a device without memory: what the header says is compared with what the
         # file holds before anything of that size is made.
         with torch.device("meta"):

@@ -148,7 +148,7 @@ def test_a_constant_penalty_does_not_fall(data):
         return watch.seen
 
     falling = penalties(cgmvae(data[0], 0))
-    name = "C-GMVAE, hard labels, equal costs, constant penalty"
+    name = "C-GMVAE, equal costs, constant penalty"
     constant = penalties(MODELS[name](None, 0))
     assert falling[0] == pytest.approx(100) and falling[-1] == 1
     assert constant == [1] * len(falling)
@@ -159,7 +159,7 @@ def test_all_weights_cost_the_same(data):
     X = X > np.quantile(X, 0.8)
     usual, equal = (
         MODELS[name](X, 0).set_params(**SHORT).fit(X, Y)
-        for name in ("C-GMVAE", "C-GMVAE, hard labels, equal costs")
+        for name in ("C-GMVAE", "C-GMVAE, equal costs")
     )
     assert (equal.net_.module_.linear_path.feature_cost == 1).all()
     assert (usual.net_.module_.linear_path.feature_cost != 1).any()

@@ -452,7 +452,7 @@ def test_a_system_of_the_paper_that_failed_is_not_in_its_table(records):
 def test_latent_spaces_with_and_without_a_least_width_are_compared(records):
     own = of_latent_space() | {"active_dimensions": 64, "probe_micro_F1": 0.567}
     del own["stretched_dimensions"]  # older records have none
-    name = "hard labels, equal costs, constant penalty, min_latent_std 0"
+    name = "equal costs, constant penalty, min_latent_std 0"
     records.append(record("yeast", f"C-GMVAE, {name}", 0.75, 1, **own))
     text = "\n".join(studies.studies(records))
     text = text[text.index(models.LATENT) :]

@@ -29,7 +29,13 @@ TRAININGS = {
     "stops early": {"lr": 0.1, "n_iter_no_change": 2, "max_iter": 30},
     "reconstruction": {"reconstruction": "gaussian"},
     "latent means stretched": {"min_latent_std": 1e4, "n_members": 2},
-    "too sure": {"lr": 0.05, "dropout": 0.0, "input_dropout": 0.0, "ema_decay": 0.0},
+    "too sure": {
+        "label_smoothing": "auto",
+        "lr": 0.05,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "ema_decay": 0.0,
+    },
 }
 
 
@@ -190,7 +196,7 @@ def test_a_file_from_before_there_were_bins_is_refused(path):
     del tree["training"]["parameters"]["n_bins"]
     tree["training"]["format"] = 2
     write_tree(path, tree)
-    with pytest.raises(ValueError, match="Its format is 2, and 9 is wanted"):
+    with pytest.raises(ValueError, match="Its format is 2, and 8 is wanted"):
         train(path)
 
 

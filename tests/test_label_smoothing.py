@@ -30,7 +30,8 @@ class Watch(Callback):
 
 
 def watched(**parameters):
-    clf = small(**GREEDY | parameters, callbacks=[("watch", Watch())])
+    parameters = {"label_smoothing": "auto"} | GREEDY | parameters
+    clf = small(**parameters, callbacks=[("watch", Watch())])
     return clf, lambda: dict(clf.net_.callbacks_)["watch"].amounts
 
 

@@ -363,7 +363,7 @@ def test_models_of_earlier_versions_open(old):
     cost = clf.net_.module_.linear_path.feature_cost
     assert (cost.unique().numel() == 1) == before_6
     before_7 = int(old.stem[-1]) < 7
-    assert clf.label_smoothing == (0 if before_7 else "auto")
+    assert clf.label_smoothing == (0 if before_7 else 0.3)
     assert clf.net_.criterion_.label_smoothing == clf.label_smoothing
 
 

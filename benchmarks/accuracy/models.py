@@ -278,7 +278,7 @@ def one_by_one(name, values):
     return {f"{name} {value:g}": {name: value} for value in values}
 
 
-LATENT = "Targets, linear path and latent means, one thing taken away after another"
+LATENT = "Linear path and latent means, one thing taken away after another"
 
 # The paper's experiments with the method itself, and our own levers.
 STUDIES = {
@@ -297,21 +297,18 @@ STUDIES = {
     ),
     LATENT: variants(
         {
-            "hard labels": {"label_smoothing": 0.0},
-            "hard labels, equal costs": {
-                "label_smoothing": 0.0,
-                "callbacks": [EqualCosts()],
+            "equal costs": {"callbacks": [EqualCosts()]},
+            "equal costs, constant penalty": {
+                "callbacks": [EqualCosts(), ConstantPenalty()]
             },
-            "hard labels, equal costs, constant penalty": {
-                "label_smoothing": 0.0,
-                "callbacks": [EqualCosts(), ConstantPenalty()],
-            },
-            "hard labels, equal costs, constant penalty, min_latent_std 0": {
-                "label_smoothing": 0.0,
+            "equal costs, constant penalty, min_latent_std 0": {
                 "callbacks": [EqualCosts(), ConstantPenalty()],
                 "min_latent_std": 0.0,
             },
         }
+    ),
+    "Labels smoothed as far as the network is too sure": variants(
+        {"label_smoothing auto": {"label_smoothing": "auto"}}
     ),
     "What this package adds or sets otherwise, one thing changed at a time": variants(
         one_by_one("n_members", (1, 2, 8))
@@ -333,7 +330,6 @@ STUDIES = {
         | one_by_one("dropout", (0.1, 0.5))
         | one_by_one("input_dropout", (0.0, 0.7))
         | one_by_one("weight_decay", (0.0, 0.1))
-        | one_by_one("label_smoothing", (0.1, 0.3))
         | one_by_one("lr", (0.0005, 0.001, 0.004))
         | one_by_one("batch_size", (32, 64, 256))
         | one_by_one("min_steps_per_epoch", (1, 200))
@@ -343,11 +339,8 @@ STUDIES = {
             "cosine over 20 epochs": cosine_schedule(20),
             "KL warm-up": {"callbacks": [KLWarmUp()]},
             "free bits": {"loss": FreeBits},
-            "labels drawn to a half": {
-                "loss": LabelSmoothing,
-                "label_smoothing": 0.0,
-            },
-            "asymmetric loss": {"loss": AsymmetricLoss, "label_smoothing": 0.0},
+            "labels drawn to a half": {"loss": LabelSmoothing},
+            "asymmetric loss": {"loss": AsymmetricLoss},
             "GELU": {"activation": "gelu"},
             "skip connection": {"skip_connection": True},
             "label branch": {"label_branch": True},

@@ -31,6 +31,7 @@ def main():
         decoder_layer_sizes=(16,),
         n_members=2,
         min_latent_std=100.0,  # stretches, though there are few steps
+        label_smoothing=0.3,
         max_iter=5,
         random_state=0,
         device="cpu",
