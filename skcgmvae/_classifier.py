@@ -136,12 +136,12 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         How far, in [0, 1), the targets of the cross-entropy of Eq. 6 are drawn from 0
         and 1 to the frequency of the label among the training rows [4]_ (paper: 0, not
         at all). Worth a try where the network knows the training rows by heart.
-        ``"auto"``: as far as the network is too sure of itself. After each
-        epoch the logits that it gives to held-out rows are best multiplied by some
-        factor c; once that has been below 0.9, each epoch's targets are smoothed by the
-        1 - c of the epoch before, if c is below 1, those of all members alike. Without
-        held-out rows, ``early_stopping=False`` or :meth:`partial_fit`, not at all. Of
-        no effect with ``beta=0``.
+        ``"auto"``: as far as the network is too sure of itself. After each epoch the
+        logits that it gives to held-out rows are best multiplied by some factor c; once
+        that has been below 0.9, each epoch's targets are smoothed by the 1 - c of the
+        epoch before, if c is below 1, those of all members alike. Without held-out
+        rows, ``early_stopping=False`` or :meth:`partial_fit`, not at all. Of no effect
+        with ``beta=0``.
     scale_features : bool, default=True
         Scale the features inside, as the training rows say. Columns that are mostly
         non-zero are standardised, or seen by rank (``quantile_features``). Those that
