@@ -202,12 +202,13 @@ def test_a_step_does_not_wait_for_its_device(monkeypatch, name, weighted):
         module = net.module(**{n.removeprefix("module__"): v for n, v in sizes.items()})
     rows.device = torch.device("meta")
     rows.X, rows.y = rows.X.to("meta"), rows.y.to("meta")
+    criterion = net.criterion_.to("meta")
     rows.sample_weight = rows.sample_weight.to("meta") if weighted else None
     index = torch.arange(20).expand(*module.members, 20)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     x, y = rows.take(rows.near(index))
     loss, terms, means, heads = _step.step_losses(
-        module, net.criterion_, "float32", x["x"], y, x.get("sample_weight")
+        module, criterion, "float32", x["x"], y, x.get("sample_weight")
     )
     loss.backward()
     assert len(means) == len(terms) and heads.shape[:-2] == index.shape
