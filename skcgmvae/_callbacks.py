@@ -39,7 +39,7 @@ PENALTY_STEPS = 2000
 
 # A network whose logits are best multiplied by less is too sure of itself. Labels that
 # are smoothed then gain on validation rows of scene, from 0.9 on as much as from 1. On
-# those of yeast and bibtex they gain nothing, and the best epoch mostly comes before.
+# yeast and bibtex they gain nothing, and the best epoch mostly comes before.
 TOO_SURE = 0.9
 
 
