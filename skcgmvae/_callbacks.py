@@ -246,7 +246,9 @@ class SmoothLabels(Callback):
         # Of the network, the first head. Where nothing is held out they would grow old.
         scales = [e["valid_head_scale"][0] for e in before if "valid_head_scale" in e]
         too_sure = net.train_split is not None and min(scales, default=1) < TOO_SURE
-        net.criterion_.smooth(max(1 - scales[-1], 0.0) if too_sure else 0.0)
+        amount = max(1 - scales[-1], 0.0) if too_sure else 0.0
+        net.criterion_.smooth(amount)
+        net.history.record("label_smoothing", amount)
 
 
 class ProgressBar(Callback):

@@ -249,7 +249,8 @@ class CGMVAEClassifier(LearntSpaces, BaseNeuralClassifier):
         What is added to the logits.
     history_ : skorch.history.History
         Losses by epoch: ``history_[:, "valid_loss"]``. A term is NaN in the epochs
-        after its part, the network or the linear path, has stopped.
+        after its part, the network or the linear path, has stopped. With
+        ``label_smoothing="auto"`` how far labels were: ``"label_smoothing"``.
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int

@@ -267,7 +267,7 @@ class CGMVAELoss(nn.Module):
         if linear_path:
             self.weights["linear"] = 1.0
         self.label_smoothing = label_smoothing
-        self.is_smooth = bool(label_smoothing)
+        self.is_smooth = bool(label_smoothing)  # the same graph for all amounts
         if label_log_odds is None:
             label_log_odds = torch.zeros(1)
         self.register_buffer("frequency", torch.sigmoid(label_log_odds))

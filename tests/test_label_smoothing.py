@@ -54,6 +54,7 @@ def test_by_what_the_factor_of_the_logits_lacks_to_one(parameters):
     first = next(number for number, c in enumerate(factors) if c < 0.9) + 1
     expected = [max(1 - c, 0) for c in factors[first - 1 : -1]]
     np.testing.assert_allclose(amounts(), [0.0] * first + expected, atol=1e-6)
+    np.testing.assert_allclose(clf.history_[:, "label_smoothing"], amounts(), atol=1e-6)
     assert max(expected) > 0.1
 
 

@@ -32,7 +32,6 @@ from benchmarks.accuracy.protocol import (
 )
 from benchmarks.records import append, read
 from skcgmvae import CGMVAEClassifier
-from skcgmvae._callbacks import TOO_SURE
 from skcgmvae._gaussian_head import MinStd
 from skcgmvae.datasets import load_npz
 
@@ -191,11 +190,8 @@ def about_training(model):
     """How long C-GMVAE was trained, and how much of it on smoothed labels."""
     training = {"epochs": model.n_iter_, "best_epoch": model.best_epoch_}
     if model.label_smoothing == "auto":
-        before_best = model.history_[: model.best_epoch_ - 1]
-        scales = [epoch["valid_head_scale"][0] for epoch in before_best]
-        lowest = np.minimum.accumulate(scales)
-        is_smooth = (lowest < TOO_SURE) & (np.array(scales) < 1)
-        training["smoothed_epochs"] = int(is_smooth.sum())
+        amounts = model.history_[: model.best_epoch_, "label_smoothing"]
+        training["smoothed_epochs"] = sum(amount > 0 for amount in amounts)
     return training
 
 
